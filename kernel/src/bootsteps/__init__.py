@@ -1,0 +1,1 @@
+"""Compose a worker from steps that are found through entry points."""
