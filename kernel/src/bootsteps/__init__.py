@@ -1,1 +1,95 @@
-"""Compose a worker from steps that are found through entry points."""
+"""Compose a worker from steps that are found through entry points.
+
+This page is the public interface; what is not listed here, or in `bootsteps.testing` and `bootsteps.cli`, is private.
+"""
+
+from bootsteps.app import App, find_app
+from bootsteps.blueprint import Blueprint, State
+from bootsteps.commands import Command, Commands, control_command, inspect_command
+from bootsteps.deadline import deadline
+from bootsteps.discovery import Catalogue, Plugin, scan
+from bootsteps.errors import (
+    BootError,
+    CommandError,
+    DeadlineExceeded,
+    KernelError,
+    SettingError,
+    UndeclaredAccess,
+)
+from bootsteps.hooks import Hooks, hookimpl
+from bootsteps.resolve import Candidate, LeftOut, Plan, compose
+from bootsteps.services import (
+    HUB,
+    POOL,
+    REQUESTS,
+    RUNNER,
+    TIMER,
+    Hub,
+    Job,
+    Outcome,
+    Pool,
+    RequestLog,
+    Runner,
+    RunningJob,
+    RunningRequest,
+    ServiceKey,
+    Timer,
+    TimerEntry,
+)
+from bootsteps.settings import Setting, Settings
+from bootsteps.step import ConsumerStep, Demand, StartStopStep, Step
+from bootsteps.view import CommandView, ConsumerView, Parent, View, WorkerView
+
+__all__ = [
+    "HUB",
+    "POOL",
+    "REQUESTS",
+    "RUNNER",
+    "TIMER",
+    "App",
+    "Blueprint",
+    "BootError",
+    "Candidate",
+    "Catalogue",
+    "Command",
+    "CommandError",
+    "CommandView",
+    "Commands",
+    "ConsumerStep",
+    "ConsumerView",
+    "DeadlineExceeded",
+    "Demand",
+    "Hooks",
+    "Hub",
+    "Job",
+    "KernelError",
+    "LeftOut",
+    "Outcome",
+    "Parent",
+    "Plan",
+    "Plugin",
+    "Pool",
+    "RequestLog",
+    "Runner",
+    "RunningJob",
+    "RunningRequest",
+    "ServiceKey",
+    "Setting",
+    "SettingError",
+    "Settings",
+    "StartStopStep",
+    "State",
+    "Step",
+    "Timer",
+    "TimerEntry",
+    "UndeclaredAccess",
+    "View",
+    "WorkerView",
+    "compose",
+    "control_command",
+    "deadline",
+    "find_app",
+    "hookimpl",
+    "inspect_command",
+    "scan",
+]

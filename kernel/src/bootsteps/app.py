@@ -1,0 +1,99 @@
+"""The application: a name, settings, steps of its own and options of its own."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bootsteps.errors import LoadError, UnknownName, did_you_mean
+from bootsteps.settings import Setting, Settings
+
+__all__ = ["App", "StepSet", "find_app"]
+
+
+class StepSet(set[type]):
+    """The step classes that an application adds to one blueprint."""
+
+    def __repr__(self) -> str:
+        return "{" + ", ".join(sorted(map(_describe, self))) + "}"
+
+
+def _describe(cls: type) -> str:
+    needs = ", ".join(str(getattr(need, "name", need)) for need in getattr(cls, "requires", ()))
+    return f"step:{cls.__module__}.{cls.__qualname__}{{({needs})}}"
+
+
+class App:
+    """What a worker works for.
+
+    `steps["worker"].add(MyStep)` and `steps["consumer"].update([A, B])` add steps beside the installed ones;
+    `user_options["worker"].add(option)` adds a command-line option whose value reaches every step's `__init__`.
+    """
+
+    #: The settings that an application of this kind reads itself.
+    settings: ClassVar[Sequence[Setting[Any]]] = ()
+
+    def __init__(self, main: str | None = None, **settings: Any) -> None:
+        self.main = main
+        self.conf = Settings(settings, self.settings)
+        self.steps: defaultdict[str, StepSet] = defaultdict(StepSet)
+        self.user_options: defaultdict[str, set[Any]] = defaultdict(set)
+
+    def load(self) -> Sequence[Any]:
+        """Import what the application's settings name. Returns the modules in which commands may stand."""
+        return [sys.modules[self.main]] if self.main in sys.modules else []
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.main or 'default'}>"
+
+
+def find_app(spec: str) -> App:
+    """Return the application that `MODULE[:ATTRIBUTE]` names. Raises `LoadError` or `UnknownName`.
+
+    Without an attribute it is the module's `app`, else `celery`, else its only `App`, else the same of a submodule
+    `celery`. The current directory is searched for the module, as for every Python program.
+    """
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    name, _, attribute = spec.partition(":")
+    module = _import(name)
+    found = getattr(module, attribute, None) if attribute else _search(module)
+    if isinstance(found, App):
+        return found
+    if found is None:
+        what = f"module {name!r} has no {attribute!r}" if attribute else f"module {name!r} has no application"
+        near = did_you_mean(attribute, vars(module)) if attribute else ""
+        raise UnknownName(what, (f"-A {spec}",), near or "name it: -A MODULE:ATTRIBUTE")
+    what = f"{spec!r} is a {type(found).__name__}, not an application"
+    raise LoadError(what, (f"-A {spec}",), "name a bootsteps.App, e.g. app = bootsteps_tasks.App('name')")
+
+
+def _import(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except Exception as exc:
+        if isinstance(exc, ModuleNotFoundError) and exc.name and (name == exc.name or name.startswith(exc.name + ".")):
+            what, fix = f"there is no module {name!r}", "run where the module is, or set PYTHONPATH"
+        else:
+            what, fix = (
+                f"module {name!r} cannot be imported: {type(exc).__name__}: {exc}",
+                f"python -c 'import {name}'",
+            )
+        raise LoadError(what, (f"-A {name}",), fix) from exc
+
+
+def _search(module: Any) -> Any:
+    for attribute in ("app", "celery"):
+        if isinstance(getattr(module, attribute, None), App):
+            return getattr(module, attribute)
+    apps = {id(value): value for value in vars(module).values() if isinstance(value, App)}
+    if len(apps) == 1:
+        return next(iter(apps.values()))
+    if not apps and hasattr(module, "__path__") and importlib.util.find_spec(f"{module.__name__}.celery"):
+        return _search(_import(f"{module.__name__}.celery"))
+    return None

@@ -1,0 +1,189 @@
+"""Settings: declared by those who read them, looked up in layers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, Generic, TypeVar, overload
+
+from bootsteps.errors import SettingError, did_you_mean
+
+__all__ = ["Setting", "Settings"]
+
+T = TypeVar("T")
+
+TRUE = frozenset({"1", "true", "yes", "on"})
+FALSE = frozenset({"0", "false", "no", "off", ""})
+
+
+class Setting(Generic[T]):
+    """One setting: Celery's lower-case name, its type, default, unit, help and command-line flags.
+
+    `type` is a type or a function from text to value (it raises ValueError with a sentence for a user). `flags` are
+    derived from the name (`stuck_after` gives `--stuck-after`); an empty tuple keeps it off the command line.
+    A list is written with commas on the command line and in the environment.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        type: Callable[[Any], T],
+        default: T,
+        *,
+        unit: str = "",
+        help: str = "",
+        flags: tuple[str, ...] | None = None,
+        secret: bool = False,
+    ) -> None:
+        self.name = name
+        self.type = type
+        self.default = default
+        self.unit = unit
+        self.help = help
+        self.flags = (f"--{name.replace('_', '-')}",) if flags is None else flags
+        #: Masked wherever it could be printed.
+        self.secret = secret
+
+    def __repr__(self) -> str:
+        return f"Setting({self.name!r})"
+
+    def parse(self, value: Any) -> T:
+        """Return the value as the declared type. Raises `SettingError`."""
+        try:
+            return self._convert(value)
+        except (TypeError, ValueError) as exc:
+            kind = getattr(self.type, "__name__", "value")
+            unit = f" in {self.unit}" if self.unit else ""
+            reason = f": {exc}" if str(exc) and not isinstance(self.type, type) else ""
+            what = f"setting {self.name!r} takes a {kind}{unit}, not {value!r}{reason}"
+            raise SettingError(what, fix=f"see --help: {self.help}" if self.help else "") from exc
+
+    def _convert(self, value: Any) -> T:
+        if value is None or value == self.default:
+            return self.default if value == self.default else value  # type: ignore[no-any-return]
+        if self.type is bool:
+            value = _boolean(value)
+        if self.type in (list, tuple) and isinstance(value, str):
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        return self.type(_strict(self.type, value))
+
+
+def _strict(kind: Any, value: Any) -> Any:
+    """Refuse what Python would convert without a word: True to 1, 1.5 to 1, 5 to "5", a list to a dict."""
+    whole = not isinstance(value, float) or value.is_integer()
+    if (kind in (int, float) and isinstance(value, bool)) or (kind is int and not whole):
+        raise ValueError
+    if kind in (str, dict) and not isinstance(value, kind):
+        raise ValueError
+    return value
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, str) and value.lower() in TRUE | FALSE:
+        return value.lower() in TRUE
+    if value in (0, 1):
+        return bool(value)
+    raise ValueError
+
+
+class Settings(MutableMapping[str, Any]):
+    """The settings of an application: command line over environment over application over default.
+
+    Reads as a mapping and by attribute (`app.conf.task_acks_late = False`). `source()` tells where a value came from.
+    The environment is read at each look-up: `KERNEL_BROKER_URL` for `broker_url`.
+    """
+
+    _declared: dict[str, Setting[Any]]
+
+    def __init__(self, values: Mapping[str, Any] = {}, declared: Iterable[Setting[Any]] = ()) -> None:
+        set_ = object.__setattr__
+        set_(self, "_values", {k: v for k, v in values.items() if v is not None})
+        set_(self, "_overrides", {})
+        set_(self, "_declared", {})
+        self.declare(declared)
+
+    def declare(self, settings: Iterable[Setting[Any]]) -> None:
+        """Make these settings readable by name."""
+        self._declared.update((setting.name, setting) for setting in settings)
+
+    def override(self, values: Mapping[str, Any]) -> None:
+        """Put values above all others, as the command line does."""
+        self._overrides.update(values)
+
+    @overload
+    def get(self, key: Setting[T], default: None = ...) -> T: ...
+    @overload
+    def get(self, key: str, default: Any = ...) -> Any: ...
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return the value of a `Setting` in its declared type, or of a name. Raises `SettingError`."""
+        if isinstance(key, Setting):
+            found, value = self._find(key.name)
+            return key.parse(value) if found else key.default
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def source(self, name: str) -> str:
+        """Where the value comes from: `command line`, `KERNEL_X`, `application` or `default`."""
+        if name in self._overrides:
+            return "command line"
+        if _variable(name) in os.environ:
+            return _variable(name)
+        return "application" if name in self._values else "default"
+
+    def faults(self) -> list[SettingError]:
+        """Return every unknown name and every value of a wrong type."""
+        faults = [self._unknown(name) for name in sorted(self._values) if name not in self._declared]
+        for name in sorted(self._declared):
+            try:
+                self.get(self._declared[name])
+            except SettingError as exc:
+                faults.append(SettingError(f"{exc.what} ({self.source(name)})", exc.whose, exc.fix))
+        return faults
+
+    def _unknown(self, name: str) -> SettingError:
+        near = did_you_mean(name, self._declared)
+        fix = near or "remove it, or install the plugin that reads it (kernel plugins list)"
+        return SettingError(f"unknown setting {name!r} in the application", fix=fix)
+
+    def _find(self, name: str) -> tuple[bool, Any]:
+        if name in self._overrides:
+            return True, self._overrides[name]
+        if _variable(name) in os.environ:
+            return True, os.environ[_variable(name)]
+        return name in self._values, self._values.get(name)
+
+    def __getitem__(self, name: str) -> Any:
+        setting = self._declared.get(name)
+        if setting is not None:
+            return self.get(setting)
+        found, value = self._find(name)
+        if not found:
+            raise KeyError(name)
+        return value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._values[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._declared, *self._values, *self._overrides}))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"no setting {name!r}; {did_you_mean(name, self)}") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+
+def _variable(name: str) -> str:
+    return f"KERNEL_{name.upper()}"
