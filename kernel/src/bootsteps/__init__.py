@@ -24,6 +24,8 @@ from bootsteps.services import (
     REQUESTS,
     RUNNER,
     TIMER,
+    WORKER_CONCURRENCY,
+    WORKER_POOL,
     Hub,
     Job,
     Outcome,
@@ -40,12 +42,16 @@ from bootsteps.settings import Setting, Settings
 from bootsteps.step import ConsumerStep, Demand, StartStopStep, Step
 from bootsteps.view import CommandView, ConsumerView, Parent, View, WorkerView
 
+__version__ = "0.1.0"
+
 __all__ = [
     "HUB",
     "POOL",
     "REQUESTS",
     "RUNNER",
     "TIMER",
+    "WORKER_CONCURRENCY",
+    "WORKER_POOL",
     "App",
     "Blueprint",
     "BootError",
@@ -85,6 +91,7 @@ __all__ = [
     "UndeclaredAccess",
     "View",
     "WorkerView",
+    "__version__",
     "compose",
     "control_command",
     "deadline",

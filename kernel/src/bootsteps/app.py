@@ -13,7 +13,20 @@ from typing import Any, ClassVar
 from bootsteps.errors import LoadError, UnknownName, did_you_mean
 from bootsteps.settings import Setting, Settings
 
-__all__ = ["App", "StepSet", "find_app"]
+__all__ = ["ON_PLUGIN_ERROR", "WITHOUT", "App", "StepSet", "find_app"]
+
+WITHOUT = Setting[tuple[str, ...]]("without", tuple, (), flags=(), help="names of plugins to switch off")
+
+
+def _abort_or_quarantine(value: str) -> str:
+    if value not in ("abort", "quarantine"):
+        raise ValueError("it is 'abort' or 'quarantine'")
+    return value
+
+
+ON_PLUGIN_ERROR = Setting[str](
+    "on_plugin_error", _abort_or_quarantine, "abort", flags=(), help="what to do with a plugin that cannot be imported"
+)
 
 
 class StepSet(set[type]):
@@ -40,7 +53,7 @@ class App:
 
     def __init__(self, main: str | None = None, **settings: Any) -> None:
         self.main = main
-        self.conf = Settings(settings, self.settings)
+        self.conf = Settings(settings, (WITHOUT, ON_PLUGIN_ERROR, *self.settings))
         self.steps: defaultdict[str, StepSet] = defaultdict(StepSet)
         self.user_options: defaultdict[str, set[Any]] = defaultdict(set)
 

@@ -55,6 +55,11 @@ class Candidate:
         return f"{self.cls.__module__}:{self.cls.__qualname__}"
 
     @property
+    def settings(self) -> tuple[Setting[Any], ...]:
+        """The settings that it reads, and those by which it is chosen."""
+        return (*(key.chosen_by for key in self.cls.provides if key.chosen_by), *self.cls.settings)
+
+    @property
     def lends(self) -> tuple[str, ...]:
         """The names of the services that it lends."""
         return tuple(key.name for key in self.cls.provides)
@@ -168,7 +173,7 @@ def candidates(app: App, catalogue: Catalogue, blueprint: str) -> tuple[list[Can
 
 def settings_of(found: Iterable[Candidate]) -> list[tuple[Setting[Any], Candidate]]:
     """Return each declared setting with the step that declares it."""
-    return [(setting, candidate) for candidate in found for setting in candidate.cls.settings]
+    return [(setting, candidate) for candidate in found for setting in candidate.settings]
 
 
 def _pull_in(found: list[Candidate]) -> None:
@@ -250,14 +255,13 @@ class _Composer:
             for rival in rivals[key]:
                 if rival is not chosen:
                     dropped.add(rival.origin)
-                    reason = (
-                        f"{key.chosen_by} chooses {chosen.cls.choice!r}" if chosen else f"{key.chosen_by} is unclear"
-                    )
+                    reason = f"chosen is {chosen.cls.choice!r}" if chosen else "no choice is made"
                     plan.left_out.append(LeftOut(rival.name, rival.origin, reason))
         return [candidate for candidate in found if candidate.origin not in dropped]
 
     def _choice(self, key: ServiceKey[Any], rivals: list[Candidate]) -> Candidate | None:
-        wanted = self.app.conf.get(key.chosen_by or "")
+        assert key.chosen_by is not None
+        setting, wanted = key.chosen_by.name, self.app.conf.get(key.chosen_by)
         by_choice = {str(rival.cls.choice): rival for rival in rivals}
         if wanted in by_choice:
             return by_choice[wanted]
@@ -266,10 +270,14 @@ class _Composer:
         listed = [f"{choice}: {by_choice[choice].origin}" for choice in sorted(by_choice)]
         if wanted is None:
             offers = " and by ".join(repr(choice) for choice in sorted(by_choice))
-            what = f"service {key.name!r} is offered by {offers}, and {key.chosen_by} chooses neither"
-            self.faults.append(DuplicateProvider(what, listed, f"set {key.chosen_by} to one of them"))
+            what = f"service {key.name!r} is offered by {offers}, and {setting} chooses neither"
+            self.faults.append(
+                DuplicateProvider(
+                    what, listed, f"set {setting} ({_flags(key.chosen_by)}) to one of them, or uninstall the others"
+                )
+            )
         else:
-            what = f"{key.chosen_by} is {wanted!r}, and no installed plugin offers that {key.name}"
+            what = f"{setting} is {wanted!r}, and no installed plugin offers that {key.name}"
             fix = did_you_mean(str(wanted), by_choice) or f"install it, or choose one of {', '.join(sorted(by_choice))}"
             self.faults.append(UnknownName(what, listed, fix))
         return None
@@ -486,6 +494,10 @@ class _Composer:
             plan.left_out.append(LeftOut(broken.plugin.name, str(broken.plugin), f"quarantined: {broken.error.what}"))
         else:
             self.faults.append(broken.error)
+
+
+def _flags(setting: Setting[Any]) -> str:
+    return ", ".join(setting.flags)
 
 
 def _spell(need: Requirement) -> str:

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
+from bootsteps.settings import Setting
+
 __all__ = [
     "HUB",
     "POOL",
     "REQUESTS",
     "RUNNER",
     "TIMER",
+    "WORKER_CONCURRENCY",
+    "WORKER_POOL",
     "Hub",
     "Job",
     "Outcome",
@@ -36,13 +40,14 @@ T = TypeVar("T")
 class ServiceKey(Generic[T]):
     """The name and the type of a service. Keys of one name are equal.
 
-    Several installed steps may offer one service if its key names the setting that chooses (`chosen_by`): its value is
-    compared with each step's `choice`. When unset, `default` wins if installed, else the only one installed.
+    Several installed steps may offer one service if its key has a setting that chooses (`chosen_by`): its value is
+    compared with each step's `choice`. When unset, `default` wins if installed, else the only one installed. Every
+    step that lends such a service declares that setting without a word.
     """
 
     __slots__ = ("chosen_by", "default", "name")
 
-    def __init__(self, name: str, *, chosen_by: str | None = None, default: str | None = None) -> None:
+    def __init__(self, name: str, *, chosen_by: Setting[Any] | None = None, default: str | None = None) -> None:
         self.name = name
         self.chosen_by = chosen_by
         self.default = default
@@ -236,7 +241,16 @@ class RequestLog(Protocol):
 
 TIMER = ServiceKey[Timer]("timer")
 HUB = ServiceKey[Hub]("hub")
-POOL = ServiceKey[Pool]("pool", chosen_by="worker_pool", default="prefork")
+WORKER_POOL = Setting[str | None]("worker_pool", str, None, flags=("-P", "--pool"), help="which pool runs the tasks")
+#: Read by every pool, so it stands here.
+WORKER_CONCURRENCY = Setting[int | None](
+    "worker_concurrency",
+    int,
+    None,
+    flags=("-c", "--concurrency"),
+    help="how many tasks run at one time; default: cores",
+)
+POOL = ServiceKey[Pool]("pool", chosen_by=WORKER_POOL, default="prefork")
 #: Makes the runner of a pool child; must be picklable for children that are not forked.
 RUNNER = ServiceKey[Callable[[], Runner]]("runner")
 REQUESTS = ServiceKey[RequestLog]("requests")

@@ -60,7 +60,7 @@ class Setting(Generic[T]):
 
     def _convert(self, value: Any) -> T:
         if value is None or value == self.default:
-            return self.default if value == self.default else value  # type: ignore[no-any-return]
+            return self.default if value == self.default else value
         if self.type is bool:
             value = _boolean(value)
         if self.type in (list, tuple) and isinstance(value, str):

@@ -1,0 +1,5 @@
+"""`python -m bootsteps` is `kernel`."""
+
+from bootsteps.cli import main
+
+main()

@@ -1,0 +1,155 @@
+"""Commands that take the options of the whole composition."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from bootsteps.cli.session import Session, option_name
+from bootsteps.errors import DuplicateName, SettingError
+from bootsteps.settings import Setting
+
+__all__ = ["BootCommand", "Option", "app_options"]
+
+
+def app_options() -> list[click.Parameter]:
+    """Return the options that choose the application and the plugins."""
+    how = click.Choice(["abort", "quarantine"])
+    return [
+        click.Option(["-A", "--app"], metavar="MODULE[:APP]", help="The application to work for."),
+        click.Option(["--without"], multiple=True, metavar="NAME", help="Switch a plugin off (repeatable)."),
+        click.Option(["--on-plugin-error"], type=how, help="What to do with a plugin that cannot be imported."),
+    ]
+
+
+def Option(*flags: str, **attributes: Any) -> click.Option:
+    """Return a click option from optparse's words, as the Extensions guide uses them for `app.user_options`.
+
+    Known attributes: `action` (`store`, `store_true`, `store_false`, `append`, `count`), `type`, `default`, `dest`,
+    `metavar`, `choices`, `help`.
+    """
+    action = attributes.pop("action", "store")
+    dest = attributes.pop("dest", None)
+    if choices := attributes.pop("choices", None):
+        attributes["type"] = click.Choice(list(choices))
+    extra: dict[str, Any] | None = {
+        "store": {}, "append": {"multiple": True}, "count": {"count": True},
+        "store_true": {"is_flag": True, "flag_value": True}, "store_false": {"is_flag": True, "flag_value": False},
+    }.get(action)  # fmt: skip
+    if extra is None:
+        raise ValueError(f"Option does not know action={action!r}")
+    return click.Option([*flags, *([dest] if dest else [])], **extra, **attributes)
+
+
+class BootCommand(click.Command):
+    """A command that takes every setting of the installed steps, and the application's own options, as its options.
+
+    Their values go into the application's settings above all others; the command's function gets its own parameters
+    only, and the `Session` by `@click.pass_obj`. `user_options` is the key of `app.user_options` that applies.
+    """
+
+    user_options = "worker"
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.ensure_object(Session).take(*_early(args))
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if "bootsteps.params" not in ctx.meta:
+            ctx.meta["bootsteps.params"] = [*app_options_again(), *self._settings(ctx), *self._user_options(ctx)]
+        return [*super().get_params(ctx), *ctx.meta["bootsteps.params"]]
+
+    def _settings(self, ctx: click.Context) -> list[click.Parameter]:
+        session = ctx.ensure_object(Session)
+        return [_SettingOption(setting, owner) for setting, owner in session.settings() if setting.flags]
+
+    def _user_options(self, ctx: click.Context) -> list[click.Parameter]:
+        session = ctx.ensure_object(Session)
+        taken = {flag for setting, _ in session.settings() for flag in setting.flags}
+        taken |= {flag for param in (*self.params, *app_options()) for flag in param.opts}
+        options = sorted(session.app().user_options[self.user_options], key=lambda option: str(option.opts))
+        for option in options:
+            if clash := sorted(taken & set(option.opts)):
+                what = f"option {clash[0]!r} is declared twice"
+                raise DuplicateName(what, (f"app.user_options[{self.user_options!r}]",), "rename it in the application")
+            taken |= set(option.opts)
+            option.expose_value, option.callback = False, _keep_user_option
+        return options
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                sections[getattr(param, "owner", "Options")].append(record)
+        for title in sorted(sections, key=lambda title: (title != "Options", title)):
+            with formatter.section(title):
+                formatter.write_dl(sections[title])
+
+
+def app_options_again() -> list[click.Parameter]:
+    """The same options after the command's name; their values were read before the others could be parsed."""
+    options = app_options()
+    for option in options:
+        option.expose_value = False
+    return options
+
+
+def _keep_user_option(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    if param.name is not None:
+        ctx.ensure_object(Session).extra[param.name] = value
+    return value
+
+
+class _SettingOption(click.Option):
+    def __init__(self, setting: Setting[Any], owner: str) -> None:
+        unit = f" [{setting.unit}]" if setting.unit else ""
+        default = "" if setting.default in (None, False, (), "") else f"  [default: {setting.default}]"
+        flags = list(setting.flags)
+        if setting.type is bool:
+            flags = [f"{flag}/--no-{flag[2:]}" if flag.startswith("--") else flag for flag in flags]
+        super().__init__(
+            [*flags, f"option_{option_name(setting)}"],
+            help=setting.help + unit + default,
+            type=bool if setting.type is bool else _SettingType(setting),
+            default=None,
+            expose_value=False,
+            callback=self._keep,
+        )
+        self.setting = setting
+        self.owner = owner
+
+    def _keep(self, ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+        if value is not None:
+            ctx.ensure_object(Session).app().conf.override({self.setting.name: value})
+        return value
+
+
+class _SettingType(click.ParamType[Any]):
+    def __init__(self, setting: Setting[Any]) -> None:
+        self.setting = setting
+        self.name = getattr(setting.type, "__name__", "value").replace("tuple", "a,b,...").replace("list", "a,b,...")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self.setting.parse(value)
+        except SettingError as exc:
+            self.fail(exc.what, param, ctx)
+
+
+def _early(args: Sequence[str]) -> tuple[str | None, tuple[str, ...], str | None]:
+    """Find -A, --without and --on-plugin-error, which decide which other options there are."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for word, following in zip(args, [*args[1:], ""], strict=True):
+        flag, equals, value = word.partition("=")
+        if flag in ("-A", "--app", "--without", "--on-plugin-error"):
+            found["--app" if flag == "-A" else flag].append(value if equals else following)
+        elif word.startswith("-A") and not word.startswith("--"):
+            found["--app"].append(word[2:])
+        elif word == "--":
+            break
+    app, how = found["--app"], found["--on-plugin-error"]
+    return (app[-1] if app else None), tuple(found["--without"]), (how[-1] if how else None)

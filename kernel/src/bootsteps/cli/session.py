@@ -1,0 +1,109 @@
+"""What the commands of one call of `kernel` share: the application and the installed plugins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from bootsteps.app import ON_PLUGIN_ERROR, WITHOUT, App, find_app
+from bootsteps.discovery import Broken, Catalogue, scan
+from bootsteps.errors import DuplicateName
+from bootsteps.resolve import Candidate, Plan, candidates, compose
+from bootsteps.settings import Setting
+
+__all__ = ["Session"]
+
+
+class Session:
+    """The object of click's context: `ctx.obj`."""
+
+    def __init__(self) -> None:
+        self.spec: str | None = None
+        #: The values of options that are no settings, by name: those of `app.user_options`.
+        self.extra: dict[str, Any] = {}
+        self._without: tuple[str, ...] = ()
+        self._on_plugin_error: str | None = None
+        self._app: App | None = None
+
+    def take(self, app: str | None, without: Sequence[str], on_plugin_error: str | None) -> None:
+        """Note what was given on the command line, before or after the command's name."""
+        self.spec = app or self.spec
+        self._without += tuple(name for name in without if name not in self._without)
+        self._on_plugin_error = on_plugin_error or self._on_plugin_error
+        self.__dict__.pop("catalogue", None)
+
+    def app(self) -> App:
+        """Return the application that `-A` or KERNEL_APP names, or an empty one. Raises `KernelError`."""
+        if self._app is None:
+            spec = self.spec or os.environ.get("KERNEL_APP")
+            self._app = find_app(spec) if spec else App()
+            self.__dict__.pop("catalogue", None)
+            if self._on_plugin_error:
+                self._app.conf.override({ON_PLUGIN_ERROR.name: self._on_plugin_error})
+            if self._without:
+                self._app.conf.override({WITHOUT.name: (*self._app.conf.get(WITHOUT), *self._without)})
+        return self._app
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The installed plugins, less those that are switched off."""
+        conf = self._app.conf if self._app else App().conf
+        return Catalogue(scan(), sorted({*conf.get(WITHOUT), *self._without}))
+
+    def compose(self, blueprint: str = "worker", offers: Mapping[str, Sequence[str]] = {}) -> Plan:
+        """Return the plan that would boot. Raises `BootError` with all faults."""
+        app = self.app()
+        quarantine = app.conf.get(ON_PLUGIN_ERROR) == "quarantine"
+        return compose(app, self.catalogue, blueprint, quarantine=quarantine, offers=offers)
+
+    def settings(self) -> list[tuple[Setting[Any], str]]:
+        """Return each setting of the installed steps and of the application with the distribution that declares it.
+
+        Raises `DuplicateName` when two claim one option.
+        """
+        groups = {plugin.group for plugin in self.catalogue.plugins if plugin.group.endswith(".steps")}
+        blueprints = {group.removesuffix(".steps") for group in groups} | set(self.app().steps)
+        found = [(setting, "application") for setting in self.app().settings]
+        for blueprint in sorted(blueprints):
+            for candidate in candidates(self.app(), self.catalogue, blueprint)[0]:
+                found += [(setting, _owner(candidate)) for setting in candidate.settings]
+        return _without_repeats(found)
+
+    def options(self) -> dict[str, Any]:
+        """Return the value of every option by its long flag's name, as steps get them in `__init__`."""
+        conf = self.app().conf
+        named = {option_name(setting): conf.get(setting) for setting, _ in self.settings() if setting.flags}
+        return named | self.extra
+
+    def broken(self) -> list[Broken]:
+        """Return the plugins that were loaded so far and cannot be used."""
+        return [
+            loaded for plugin in self.catalogue.plugins if isinstance(loaded := self.catalogue.peek(plugin), Broken)
+        ]
+
+
+def option_name(setting: Setting[Any]) -> str:
+    """`--max-tasks-per-child` is `max_tasks_per_child`."""
+    return max(setting.flags, key=len).lstrip("-").replace("-", "_")
+
+
+def _owner(candidate: Candidate) -> str:
+    return candidate.dist or "application"
+
+
+def _without_repeats(found: list[tuple[Setting[Any], str]]) -> list[tuple[Setting[Any], str]]:
+    kept: list[tuple[Setting[Any], str]] = []
+    flags: dict[str, tuple[Setting[Any], str]] = {}
+    for setting, owner in found:
+        if any(setting is other for other, _ in kept):
+            continue
+        kept.append((setting, owner))
+        for flag in setting.flags:
+            if flag in flags:
+                other, first = flags[flag]
+                whose = (f"{first}: setting {other.name!r}", f"{owner}: setting {setting.name!r}")
+                raise DuplicateName(f"option {flag!r} is declared twice", whose, f"uninstall one, or --without {owner}")
+            flags[flag] = (setting, owner)
+    return kept
