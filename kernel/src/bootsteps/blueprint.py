@@ -82,6 +82,10 @@ class Blueprint:
     def __getitem__(self, name: str) -> Step:
         return self._slots[name].step
 
+    def view(self, name: str) -> View:
+        """Return the named step's view of the parent."""
+        return self._slots[name].view
+
     def nested(self, step: str, parent: Parent) -> Blueprint:
         """Return a blueprint for what the named step runs."""
         return Blueprint(self.plan.nested[step], parent)

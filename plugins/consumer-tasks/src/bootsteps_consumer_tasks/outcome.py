@@ -1,0 +1,40 @@
+"""What a pool child tells the parent of a task that it ran: the little that the parent needs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+
+from bootsteps_tasks.message import TaskHeaders
+
+__all__ = ["Report"]
+
+log = logging.getLogger("worker.Requests")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The state that was stored, and a line about it."""
+
+    #: A Celery state: SUCCESS, FAILURE, ...
+    state: str
+    #: The result's or the exception's repr, shortened.
+    text: str = ""
+    traceback: str = ""
+
+    def pack(self) -> bytes:
+        """Return it as bytes."""
+        return json.dumps((self.state, self.text, self.traceback)).encode()
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Report:
+        """The reverse of `pack`."""
+        return cls(*json.loads(packed))
+
+    def log(self, headers: TaskHeaders, runtime_s: float) -> None:
+        """Write the task's log line."""
+        if self.state == "SUCCESS":
+            log.info("Task %s[%s] succeeded in %.6fs: %s", headers.name, headers.id, runtime_s, self.text)
+        else:
+            log.error("Task %s[%s] %s: %s\n%s", headers.name, headers.id, self.state, self.text, self.traceback)

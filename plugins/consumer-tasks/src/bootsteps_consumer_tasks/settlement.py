@@ -1,0 +1,75 @@
+"""From outcome to acknowledgement: the child has stored the result, now settle the message, then announce."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+from bootsteps_tasks import App
+from bootsteps_tasks.backend import meta
+from bootsteps_tasks.errors import WorkerLostError
+
+from bootsteps import Hooks, Outcome, RunningRequest
+from bootsteps_consumer_tasks.ledger import Ledger, Request
+from bootsteps_consumer_tasks.outcome import Report
+
+__all__ = ["Settlement"]
+
+log = logging.getLogger("worker.Requests")
+
+
+class Settlement:
+    """Settles batches of outcomes. Loop thread only."""
+
+    def __init__(self, app: App, ledger: Ledger, hooks: Hooks, lost_limit: int) -> None:
+        self._app = app
+        self._ledger = ledger
+        self._hooks = hooks
+        self._lost_limit = lost_limit
+
+    def on_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Acknowledge what is done; try again or give up what was lost."""
+        for outcome in outcomes:
+            request = self._ledger.settle(outcome.seq)
+            if request is None:
+                log.debug("job %s was given back before it ended", outcome.seq)
+            elif outcome.lost is None:
+                self._done(request, outcome, Report.unpack(outcome.payload))
+            else:
+                self._lost(request, outcome, outcome.lost)
+
+    def _done(self, request: Request, outcome: Outcome, report: Report) -> None:
+        if not request.delivery.ack() and not request.delivery.settled:
+            self._ledger.remember(request.headers.id)
+        report.log(request.headers, outcome.runtime_s)
+        self._announce(request, outcome, report.state)
+
+    def _lost(self, request: Request, outcome: Outcome, reason: str) -> None:
+        """The child died in the middle. Run it again, but not for ever: the task may be what kills."""
+        name = f"{request.headers.name}[{request.headers.id}]"
+        attempts = request.delivery.attempts + 1
+        if request.acks_late and attempts <= self._lost_limit:
+            log.error("task %s was lost (%s); attempt %d goes back to the queue", name, reason, attempts)
+            request.delivery.requeue()
+            return
+        log.error("task %s was lost (%s) after %d attempts; it is not tried again", name, reason, attempts)
+        error = WorkerLostError(f"Worker exited prematurely: {reason}")
+        self.store_failure(request.headers.id, error)
+        request.delivery.ack()
+        self._announce(request, outcome, "FAILURE")
+
+    def store_failure(self, task_id: str, error: Exception, state: str = "FAILURE") -> None:
+        """Store a failure that no pool child could store. Errors of the result backend are logged, not raised."""
+        try:
+            self._app.backend.store([meta(task_id, state, error)])
+        except Exception:
+            log.exception("the result of task %s could not be stored", task_id)
+
+    def _announce(self, request: Request, outcome: Outcome, state: str) -> None:
+        if self._hooks.listeners("task_settled"):
+            now, headers = time.time(), request.headers
+            snapshot = RunningRequest(
+                headers.id, headers.name, time.monotonic() - outcome.runtime_s, now - outcome.runtime_s, outcome.pid
+            )
+            self._hooks.announce("task_settled", request=snapshot, state=state, runtime_s=outcome.runtime_s)

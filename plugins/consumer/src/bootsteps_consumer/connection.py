@@ -1,0 +1,40 @@
+"""The consumer step `Connection`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bootsteps import ConsumerView, KernelError, Step
+from bootsteps_consumer.keys import CONNECTION
+
+__all__ = ["ConnectionStep"]
+
+
+class ConnectionStep(Step):
+    """Connects to the broker. Every other consumer step starts after it and restarts with it, but the independent."""
+
+    provides = (CONNECTION,)
+    first = True
+
+    def start(self, consumer: ConsumerView) -> None:
+        connect = getattr(consumer.app, "connection", None)
+        if connect is None:
+            what = f"{consumer.app!r} has no connection to a broker"
+            raise KernelError(what, (), "name an application with -A, e.g. one made of bootsteps_tasks.App")
+        connection = connect()
+        consumer.on_stop(lambda: _close(connection))
+        connection.connect()
+        consumer.lend(CONNECTION, connection)
+        url = connection.as_uri()
+        consumer.log.info("Connected to %s", url)
+        consumer.hooks.announce("connection_established", url=url)
+
+    def info(self, consumer: ConsumerView) -> dict[str, Any]:
+        facts = consumer.get(CONNECTION).info()
+        facts.pop("password", None)
+        return {"broker": facts}
+
+
+def _close(connection: Any) -> None:
+    """Close without waiting for a peer that may be gone."""
+    connection.collect(socket_timeout=1)

@@ -1,0 +1,103 @@
+"""The consumer: consumes while there is a connection, and makes a new one when it breaks."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from bootsteps import Hub, Parent, Setting, State, Timer
+
+__all__ = ["RETRY", "RETRY_MAX", "Consumer", "backoff_s"]
+
+log = logging.getLogger("consumer")
+
+RETRY = Setting[bool]("broker_connection_retry", bool, True, flags=(), help="make a new connection when one breaks")
+RETRY_MAX = Setting[int | None](
+    "broker_connection_max_retries", int, None, flags=(), help="attempts in a row before giving up; default: no limit"
+)
+
+
+def backoff_s(attempt: int) -> float:
+    """Return the seconds to wait before attempt 1, 2, 3, ...: 0.2 s, doubling to at most 5 s.
+
+    The limit is what lets a worker consume again within 5 s of the broker's restart.
+    """
+    return min(0.2 * 2 ** (attempt - 1), 5.0)
+
+
+class Consumer(Parent):
+    """Runs the Consumer blueprint. Its attributes: `app`, `hostname`, `controller`, `blueprint` and every service."""
+
+    def __init__(self, worker: Parent, hub: Hub, timer: Timer, max_retries: int | None) -> None:
+        super().__init__(worker.app, hostname=worker.hostname, options=worker.options, outer=worker)
+        #: The worker that this consumer belongs to.
+        self.controller = worker
+        self.restart_count = 0
+        self._hub = hub
+        self._timer = timer
+        self._max_retries = max_retries
+        self._attempts = 0
+        self._next_attempt = 0.0
+
+    def start(self) -> None:
+        """Try once to connect and start everything; a broker that is away is left to `run`."""
+        self._try_to_start()
+
+    def run(self, until: Callable[[], bool]) -> None:
+        """Turn the loop until `until()`, connecting whenever there is no connection."""
+        while not until():
+            if self._connected():
+                self._consume(until)
+            elif self.blueprint.state is State.RUN and time.monotonic() >= self._next_attempt:
+                self._try_to_start()
+            else:
+                self._hub.run_once()
+
+    def _connected(self) -> bool:
+        return "Connection" in self.blueprint.started
+
+    def _consume(self, until: Callable[[], bool]) -> None:
+        try:
+            self.blueprint.run(until)
+        except self._losses() as exc:
+            self._lose(exc)
+
+    def _try_to_start(self) -> None:
+        try:
+            self.blueprint.start()
+        except self._losses() as exc:
+            self._retry_later(exc)
+            return
+        self._attempts = 0
+
+    def _lose(self, exc: BaseException) -> None:
+        """Stop what lives with the connection; the rest goes on."""
+        url = _url(self)
+        log.warning("connection to %s lost: %s", url, exc)
+        self.hooks.announce("connection_lost", url=url, error=exc)
+        self.blueprint.stop_with_dependants("Connection")
+        self.restart_count += 1
+
+    def _retry_later(self, exc: BaseException) -> None:
+        self._attempts += 1
+        if self._max_retries is not None and self._attempts > self._max_retries:
+            raise exc
+        wait = backoff_s(self._attempts)
+        log.warning("cannot connect to %s: %s; trying again in %.1f s", _url(self), exc, wait)
+        self._next_attempt = time.monotonic() + wait
+        self._timer.call_after(wait, lambda: None)  # wakes the loop
+
+    def _losses(self) -> tuple[type[BaseException], ...]:
+        """The exceptions that mean a broken connection, as its transport says."""
+        from kombu.exceptions import OperationalError
+
+        connection = self.app.connection()  # type: ignore[attr-defined]
+        return (OperationalError, ConnectionError, *connection.connection_errors, *connection.channel_errors)
+
+    def __repr__(self) -> str:
+        return f"<Consumer of {self.hostname}>"
+
+
+def _url(consumer: Consumer) -> str:
+    return str(consumer.app.connection().as_uri())  # type: ignore[attr-defined]

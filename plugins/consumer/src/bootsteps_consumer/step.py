@@ -1,0 +1,51 @@
+"""The worker step that runs the Consumer blueprint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bootsteps import HUB, TIMER, Step, WorkerView
+from bootsteps_consumer.consumer import RETRY, RETRY_MAX, Consumer
+from bootsteps_consumer.keys import CONSUMER
+
+__all__ = ["ConsumerHost"]
+
+
+class ConsumerHost(Step):
+    """Starts last, and turns the loop."""
+
+    provides = (CONSUMER,)
+    requires = (HUB, TIMER)
+    settings = (RETRY, RETRY_MAX)
+    runs = "consumer"
+    last = True
+
+    def create(self, worker: WorkerView) -> Consumer:
+        retries = worker.setting(RETRY_MAX) if worker.setting(RETRY) else 0
+        consumer = Consumer(worker.blueprint.parent, worker.get(HUB), worker.get(TIMER), retries)
+        worker.blueprint.nested("Consumer", consumer).apply()
+        return consumer
+
+    def start(self, worker: WorkerView) -> None:
+        self.obj.start()
+
+    def run(self, worker: WorkerView, until: Callable[[], bool]) -> None:
+        self.obj.run(until)
+
+    def close(self, worker: WorkerView) -> None:
+        self.obj.blueprint.close()
+
+    def idle(self, worker: WorkerView) -> bool:
+        return bool(self.obj.blueprint.idle())
+
+    def stop(self, worker: WorkerView) -> None:
+        self.obj.blueprint.stop()
+
+    def terminate(self, worker: WorkerView) -> None:
+        self.obj.blueprint.stop(terminate=True)
+
+    def shutdown(self, worker: WorkerView) -> None:
+        self.obj.blueprint.shutdown()
+
+    def info(self, worker: WorkerView) -> dict[str, object]:
+        return dict(self.obj.blueprint.info())

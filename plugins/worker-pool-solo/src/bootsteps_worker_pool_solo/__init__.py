@@ -1,0 +1,1 @@
+"""A pool without processes or threads: the step `Pool` for `-P solo`."""

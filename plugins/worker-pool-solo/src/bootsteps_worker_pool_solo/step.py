@@ -1,0 +1,30 @@
+"""Lend a pool of one: the loop thread itself."""
+
+from __future__ import annotations
+
+from bootsteps import HUB, POOL, RUNNER, StartStopStep, WorkerView
+from bootsteps_worker_pool_solo.pool import SoloPool as Pool
+
+__all__ = ["SoloPool"]
+
+
+class SoloPool(StartStopStep):
+    """Runs tasks where the loop runs."""
+
+    name = "Pool"
+    choice = "solo"
+    provides = (POOL,)
+    requires = (HUB, RUNNER)
+
+    def create(self, worker: WorkerView) -> Pool:
+        return Pool(worker.get(HUB), worker.get(RUNNER))
+
+    def start(self, worker: WorkerView) -> None:
+        self.obj.start()
+        worker.on_stop(self.obj.stop)
+
+    def stop(self, worker: WorkerView) -> None:
+        """Nothing more: a job that is queued here was never started, so it is the broker's again."""
+
+    def idle(self, worker: WorkerView) -> bool:
+        return not self.obj.backlog

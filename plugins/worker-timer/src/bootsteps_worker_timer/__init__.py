@@ -1,0 +1,1 @@
+"""The timer of the worker: the step `Timer`."""

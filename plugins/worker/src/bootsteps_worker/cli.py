@@ -1,0 +1,50 @@
+"""`kernel worker`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from bootsteps import BootError, KernelError
+from bootsteps.cli import BootCommand, Session
+from bootsteps_worker.logs import LEVELS
+from bootsteps_worker.offers import OFFERS
+
+__all__ = ["worker"]
+
+
+@click.command(cls=BootCommand)
+@click.option("-l", "--loglevel", type=click.Choice(LEVELS, case_sensitive=False), default="WARNING", show_default=True)
+@click.option(
+    "-n", "--hostname", metavar="NAME", help="The node's name, e.g. worker1@%h (%h host, %n label, %d domain)."
+)
+@click.option("--dry-run", is_flag=True, help="Do everything but start: find, check, resolve and make the steps.")
+@click.pass_obj
+def worker(session: Session, loglevel: str, hostname: str | None, dry_run: bool) -> None:
+    """Start a worker made of the installed plugins.
+
+    Its other options come from those plugins, and are grouped by distribution below.
+
+    \b
+    kernel -A proj worker -l INFO
+    kernel worker -A proj:app -c 4 -P prefork -Q mail,images -n worker1@%h
+    kernel worker -A proj --without Mingle --dry-run
+    """
+    from bootsteps_worker.logs import set_up
+    from bootsteps_worker.program import make, run
+
+    set_up(loglevel.upper())
+    plan = session.compose("worker", OFFERS)
+    if not plan.order:
+        raise KernelError("no plugin offers a step of the worker", (), "pip install bootsteps-standard")
+    session.extra |= {"loglevel": loglevel, "hostname": hostname}
+    controller = make(session, plan, hostname)
+    try:
+        controller.prepare()
+    except KernelError as exc:
+        raise BootError([exc]) from exc
+    if dry_run:
+        click.echo(f"{controller.hostname} would start: {', '.join(controller.blueprint.order)}")
+        return
+    sys.exit(run(controller))
