@@ -65,7 +65,7 @@ class TaskRunner:
         task = self._app.tasks.get(headers.name)
         if task is None:
             raise NotRegistered(headers.name)
-        args, kwargs, embed = decode_body(
+        args, kwargs, _ = decode_body(
             envelope.body,
             envelope.content_type,
             envelope.content_encoding,

@@ -23,7 +23,7 @@ def backoff_s(attempt: int) -> float:
 
     The limit is what lets a worker consume again within 5 s of the broker's restart.
     """
-    return min(0.2 * 2 ** (attempt - 1), 5.0)
+    return min(0.1 * float(2**attempt), 5.0)
 
 
 class Consumer(Parent):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bootsteps import HUB, REQUESTS, App, Blueprint, Parent, Plan, RunningRequest
+from bootsteps import REQUESTS, TIMER, App, Blueprint, Parent, Plan, RunningRequest
 
 __all__ = ["WorkController"]
 
@@ -80,14 +80,9 @@ class WorkController(Parent):
         log.info("warm shutdown: taking no new work, running tasks have %s s", self.grace_s or "unlimited")
         self.blueprint.close()
         ends = time.monotonic() + self.grace_s if self.grace_s else float("inf")
-        alarm = (
-            self.get(HUB).call_later(self.grace_s, lambda: None)
-            if self.grace_s and self.services.knows("hub")
-            else None
-        )
+        if self.grace_s and self.services.knows(TIMER.name):
+            self.get(TIMER).call_after(self.grace_s, lambda: None)  # wakes the loop
         self.blueprint.run(lambda: self.wish == "cold" or self.blueprint.idle() or time.monotonic() >= ends)
-        if alarm is not None:
-            alarm.cancel()
         if not self.blueprint.idle():
             self.wish = "cold"
 
@@ -101,7 +96,7 @@ class WorkController(Parent):
 
     @property
     def active_requests(self) -> Sequence[RunningRequest]:
-        """A snapshot of the tasks that are being executed; each has `id`, `name`, `time_start` (Unix seconds), `pid`."""
+        """A snapshot of the tasks that are executed now: each has `id`, `name`, `time_start` (Unix seconds), `pid`."""
         try:
             return self.get(REQUESTS).running()
         except LookupError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -43,7 +44,7 @@ class Signals(Step):
             worker.terminate()
 
         for number, handler in {signal.SIGTERM: warm, signal.SIGINT: warm, signal.SIGQUIT: cold}.items():
-            worker.on_stop(lambda number=number, earlier=signal.signal(number, handler): signal.signal(number, earlier))
+            worker.on_stop(partial(signal.signal, number, signal.signal(number, handler)))
         hub = worker.get(HUB, None)
         if hub is not None:
             _wake(worker, hub)
