@@ -60,7 +60,7 @@ class Blueprint:
         parent.services.known.update(plan.lenders)
 
     @property
-    def graph(self) -> nx.DiGraph[str]:
+    def graph(self) -> nx.DiGraph:
         """An edge from each step to those that start after it."""
         return self.plan.graph
 

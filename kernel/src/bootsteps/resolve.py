@@ -80,7 +80,7 @@ class Plan:
 
     blueprint: str
     order: list[Candidate]
-    graph: nx.DiGraph[str]
+    graph: nx.DiGraph
     left_out: list[LeftOut] = field(default_factory=list)
     #: By the name of the step that runs it.
     nested: dict[str, Plan] = field(default_factory=dict)
@@ -506,7 +506,7 @@ def _spell(need: Requirement) -> str:
     return f"step {need!r}" if isinstance(need, str) else f"step {need.__name__!r}"
 
 
-def _cycles(graph: nx.DiGraph[str]) -> list[list[str]]:
+def _cycles(graph: nx.DiGraph) -> list[list[str]]:
     """Return one cycle of each knot, as a path of names that begins with the smallest."""
     import networkx as nx
 
