@@ -51,7 +51,10 @@ def tox_extend_envs() -> tuple[str, ...]:
 def tox_add_core_config(core_conf: "ConfigSet", state: "State") -> None:
     matrix = [f"{python}-{name}" for python in INTERPRETERS for name in COMPOSITIONS]
     core_conf.loaders.insert(0, MemoryLoader(env_list=EnvList([*matrix, *tox_extend_envs()])))
-    if os.environ.get("CI") and state.conf.options.skip_missing_interpreters == "config":
+    if (
+        os.environ.get("CI", "").lower() not in ("", "0", "false")
+        and state.conf.options.skip_missing_interpreters == "config"
+    ):
         state.conf.options.skip_missing_interpreters = "false"
     for python in INTERPRETERS:
         for name, plugins in COMPOSITIONS.items():
@@ -73,9 +76,10 @@ def seed(
     folders = [f"plugins/{name}" for name in plugins]
     installed = [f"-e ./{folder}{extras(folder) if everything else ''}" for folder in ["kernel", *folders]]
     tested = [f"plugins/{name}" for name in tests] if tests is not None else ["kernel", *folders]
+    tested += ["tests"] if everything else []
     values: dict[str, object] = {
         "deps": "\n".join(installed),
-        "commands": [Command(["pytest", *tested, *(["tests"] if everything else [])])],
+        "commands": [Command(["pytest", *tested, *(state.conf.pos_args(None) or ())])],
     }
     if everything:
         values["dependency_groups"] = ["test", "peers"]
