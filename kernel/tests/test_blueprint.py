@@ -94,7 +94,7 @@ def test_a_failed_start_is_undone_and_the_first_error_shown(rec):
 def test_one_failure_does_not_keep_the_others_from_stopping(rec, caplog):
     booted(rec.step("A"), rec.step("B", fails="stop"), rec.step("C", fails="close")).stop()
     assert rec.take()[-3:] == ["C.stop", "B.stop", "A.stop"]
-    assert "step B failed to stop (app.steps['test']: test_blueprint:B)" in caplog.text
+    assert "step B failed to stop (app.steps['test']: " in caplog.text
     assert "step C failed to close" in caplog.text
 
 
@@ -150,9 +150,8 @@ def test_restart_touches_a_step_and_its_dependants_only(rec):
     )  # fmt: skip
     rec.take()
     blueprint.restart("Connection")
-    assert rec.take() == ["Tasks.stop", "Loop.stop", "Connection.stop", "Connection.start", "Tasks.start", "Loop.start"] or (
-        rec.calls == []
-    )
+    stops = ["Loop.stop", "Tasks.stop", "Connection.stop"]
+    assert rec.take() == [*stops, "Connection.start", "Tasks.start", "Loop.start"]
 
 
 def test_restart_goes_in_reverse_and_then_in_boot_order(rec):
@@ -248,7 +247,9 @@ def test_undeclared_use_raises_and_names_what_to_add():
 
     view = booted(Lends, Reads).view("Reads")
     for use in (lambda: view.get(THING), lambda: view.thing):
-        with pytest.raises(UndeclaredAccess, match="step 'Reads' reads the service 'thing' without declaring it") as caught:
+        with pytest.raises(
+            UndeclaredAccess, match="step 'Reads' reads the service 'thing' without declaring it"
+        ) as caught:
             use()
         assert "add THING (or the step that lends it) to requires or wants" in str(caught.value)
     with pytest.raises(UndeclaredAccess, match="lends the service 'thing' without declaring it"):

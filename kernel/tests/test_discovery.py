@@ -36,7 +36,9 @@ def facts(plugins: list[Plugin]) -> list[tuple[str, str, str, str, str]]:
 
 def test_our_reader_and_importlib_metadata_agree(make_dist, tmp_path):
     make_dist("one-two", {"worker.steps": {"A": "one:A"}, "console_scripts": {"x": "one:main"}})
-    make_dist("Dotted.Name", {"consumer.steps": {"event loop": "two:Loop"}, "kernel.hooks": {"h": "two"}}, folder="other")
+    make_dist(
+        "Dotted.Name", {"consumer.steps": {"event loop": "two:Loop"}, "kernel.hooks": {"h": "two"}}, folder="other"
+    )
     assert ("consumer.steps", "event loop", "two:Loop", "dotted-name", "1.0") in facts(scan())
     assert facts(scan()) == by_reference()
 

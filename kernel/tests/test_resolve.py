@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import sys
 
 import pytest
 
@@ -217,13 +218,14 @@ def test_faults_of_a_nested_blueprint_come_with_the_others():
     assert len(caught.value.faults) == 2
 
 
-def test_a_command_that_requires_what_nobody_lends_is_refused():
+def test_a_command_that_requires_what_nobody_lends_is_refused(monkeypatch):
     @control_command(requires=(POOL,))
     def grow(state):
         """Grow."""
 
     app = App()
-    app.load = lambda: [type("module", (), {"grow": grow, "__name__": grow.__module__})]  # type: ignore[assignment, return-value]
+    app.load = lambda: [sys.modules[__name__]]  # type: ignore[method-assign]
+    monkeypatch.setattr(sys.modules[__name__], "grow", grow, raising=False)
     with pytest.raises(BootError, match="command 'grow' requires the service 'pool'"):
         compose(app, Catalogue(()))
 

@@ -94,7 +94,7 @@ class Hooks:
             self._manager.register(plugin, name=name)
             self._manager.check_pending()
         except pluggy.PluginValidationError as exc:
-            self._manager.unregister(plugin)
+            self.unregister(plugin)
             raise KernelError(str(exc), (name,), "see bootsteps.hooks for the hooks and their arguments") from exc
         self._listeners.clear()
 

@@ -368,7 +368,7 @@ class _Composer:
             missing.setdefault(candidate.name, self._missing(plan, candidate, need))
 
     def _missing(self, plan: Plan, candidate: Candidate, need: Requirement) -> MissingRequirement:
-        word = need.name if isinstance(need, ServiceKey) else _spell(need)
+        word = need if isinstance(need, str) else getattr(need, "name", None) or getattr(need, "__name__", "")
         what = f"step {candidate.name!r} requires the {_spell(need)}, which nothing installed offers"
         scopes: list[Plan] = []
         scope: Plan | None = plan
@@ -418,7 +418,9 @@ class _Composer:
         """Compare settings with their declarations, names with what is installed, demands with capabilities."""
         self._check_declarations()
         self.faults += self.app.conf.faults()
-        added = (getattr(cls, "name", None) or getattr(cls, "__name__", "") for s in self.app.steps.values() for cls in s)
+        added = (
+            getattr(cls, "name", None) or getattr(cls, "__name__", "") for s in self.app.steps.values() for cls in s
+        )
         names = {candidate.name for scope in plan.walk() for candidate in scope.order} | set(added)
         self.faults += self.catalogue.unknown_names(names)
         for scope in plan.walk():

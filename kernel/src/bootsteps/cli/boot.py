@@ -143,7 +143,7 @@ class _SettingType(click.ParamType[Any]):
 def _early(args: Sequence[str]) -> tuple[str | None, tuple[str, ...], str | None]:
     """Find -A, --without and --on-plugin-error, which decide which other options there are."""
     found: dict[str, list[str]] = defaultdict(list)
-    for word, following in zip(args, [*args[1:], ""], strict=True):
+    for word, following in zip(args, [*args[1:], ""], strict=False):
         flag, equals, value = word.partition("=")
         if flag in ("-A", "--app", "--without", "--on-plugin-error"):
             found["--app" if flag == "-A" else flag].append(value if equals else following)

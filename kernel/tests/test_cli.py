@@ -1,0 +1,299 @@
+"""The command line, as a person types it: in a process of its own where that matters."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+import bootsteps
+from bootsteps import App, Setting, Step
+from bootsteps.cli import BootCommand, Option, Session, main, root
+
+COMMANDS = """
+import click
+@click.command()
+def hello():
+    "Say hello."
+    click.echo("hello")
+"""
+
+
+@click.command(cls=BootCommand)
+@click.option("--own", default="o")
+@click.pass_obj
+def boot(session: Session, own: str) -> None:
+    """Boot, only telling with what."""
+    plan = session.compose()
+    click.echo(
+        json.dumps({"order": [c.name for c in plan.order], "options": session.options(), "own": own}, default=str)
+    )
+
+
+def run(*args: str, command: click.Command = root) -> Result:
+    return CliRunner().invoke(command, args, obj=Session(), catch_exceptions=False)
+
+
+def failing(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(args)
+    assert isinstance(caught.value.code, int)
+    return caught.value.code, capsys.readouterr().err
+
+
+def test_version_is_told_without_importing_the_world():
+    code = "import sys; from bootsteps.cli import main\ntry: main(['--version'])\nfinally: print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith(f"kernel {bootsteps.__version__} (bootsteps)")
+    loaded = set(eval(done.stdout.splitlines()[1]))
+    assert not {name.partition(".")[0] for name in loaded} & {"networkx", "kombu", "billiard", "importlib_metadata"}
+    assert not [name for name in loaded if name.startswith("bootsteps_")]
+
+
+def test_the_version_is_that_of_the_distribution():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["version"] == bootsteps.__version__
+
+
+def test_help_lists_installed_commands_and_a_broken_one_as_broken(make_dist):
+    make_dist(
+        "cmds",
+        {"kernel.commands": {"hello": "cmds_module:hello", "bad": "cmds_bad:x", "odd": "cmds_module:__name__"}},
+        {"cmds_module": COMMANDS, "cmds_bad": "raise RuntimeError('no good')"},
+    )
+    text = run("--help").output
+    assert "hello    Say hello." in text
+    assert "bad      [broken: cmds: no good]" in text
+    assert "odd      [broken: cmds: a kernel command must be a click command, not a str]" in text
+    assert "plugins  Look at the installed plugins." in text
+    assert run("hello").output == "hello\n"
+
+
+def test_a_broken_command_says_why_when_it_is_called(make_dist, capsys):
+    make_dist("cmds", {"kernel.commands": {"bad": "cmds_bad:x"}}, {"cmds_bad": "raise RuntimeError('no good')"})
+    status, text = failing(capsys, "bad", "--whatever", "x")
+    assert status == 2
+    assert "plugin 'bad' cannot be loaded from 'cmds_bad:x': RuntimeError: no good" in text
+    assert "kernel.commands:bad (cmds 1.0)" in text
+
+
+def test_two_commands_of_one_name_are_refused(make_dist, capsys):
+    make_dist("c-one", {"kernel.commands": {"hello": "cmds_module:hello"}}, {"cmds_module": COMMANDS}, folder="a")
+    make_dist("c-two", {"kernel.commands": {"hello": "cmds_module:hello"}}, folder="b")
+    status, text = failing(capsys, "hello")
+    assert status == 2
+    assert "c-one 1.0" in text
+    assert "c-two 1.0" in text
+
+
+def test_an_unknown_command_gets_a_near_name(capsys):
+    status, text = failing(capsys, "plugin")
+    assert (status, "did you mean 'plugins'?" in text) == (2, True)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    text = "import bootsteps\napp = bootsteps.App('proj')\nother = bootsteps.App('other')\nnumber = 7\n"
+    (tmp_path / "made_up_proj.py").write_text(text)
+    (tmp_path / "raises_proj.py").write_text("import not_there_at_all\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "made_up_proj", raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ("nowhere_proj", "there is no module 'nowhere_proj'"),
+        (
+            "raises_proj",
+            "module 'raises_proj' cannot be imported: ModuleNotFoundError: No module named 'not_there_at_all'",
+        ),
+        ("made_up_proj:ap", "module 'made_up_proj' has no 'ap'"),
+        ("made_up_proj:number", "is a int, not an application"),
+        ("json", "module 'json' has no application"),
+    ],
+)
+def test_a_wrong_application_is_refused(project, capsys, spec, text):
+    for args in (("-A", spec, "plugins", "list"), ("--app", spec, "plugins", "check")):
+        status, printed = failing(capsys, *args)
+        assert status == 2
+        assert text in printed
+        assert f"-A {spec}" in printed
+        assert "try: " in printed
+        assert "Traceback" not in printed
+
+
+def test_the_application_is_found_by_name_or_by_its_own(project):
+    assert bootsteps.find_app("made_up_proj").main == "proj"
+    assert bootsteps.find_app("made_up_proj:other").main == "other"
+
+
+SIZE = Setting("made_size", int, 3, unit="pieces", flags=("-z", "--made-size"), help="How many.")
+
+
+class Sized(Step):
+    settings = (SIZE, Setting("made_flag", bool, True, help="Whether."))
+
+
+def session_with(app: App) -> Session:
+    session = Session()
+    session._app = app
+    return session
+
+
+def invoke(app: App, *args: str) -> Result:
+    app.steps["worker"].add(Sized)
+    return CliRunner().invoke(boot, args, obj=session_with(app), catch_exceptions=False)
+
+
+def test_settings_of_steps_are_options_grouped_by_owner():
+    text = invoke(App(), "--help").output
+    assert "application:" in text
+    assert "How many. [pieces]  [default: 3]" in text
+    assert "--made-flag / --no-made-flag" in text
+
+
+def test_an_option_sets_the_setting_above_all_others(monkeypatch):
+    monkeypatch.setenv("KERNEL_MADE_SIZE", "5")
+    told = json.loads(invoke(App(made_size=4), "-z", "6", "--no-made-flag", "--own", "x").output)
+    assert told["options"]["made_size"] == 6
+    assert told["options"]["made_flag"] is False
+    assert told["own"] == "x"
+    assert json.loads(invoke(App(made_size=4)).output)["options"]["made_size"] == 5
+
+
+def test_a_value_of_the_wrong_type_is_wrong_use():
+    result = invoke(App(), "-z", "many")
+    assert result.exit_code == 2
+    assert "setting 'made_size' takes a int in pieces, not 'many'" in result.output
+
+
+def test_user_options_reach_the_steps_like_the_guides():
+    app = App()
+    app.user_options["worker"].add(Option("--enable-my-option", action="store_true", default=False, help="Mine."))
+    app.user_options["worker"].add(Option("--level", type=int, choices=None, default=2, dest="my_level"))
+    app.user_options["worker"].add(Option("--mode", choices=["a", "b"], default="a"))
+    options = json.loads(invoke(app, "--enable-my-option", "--mode", "b").output)["options"]
+    assert (options["enable_my_option"], options["my_level"], options["mode"]) == (True, 2, "b")
+    assert "--enable-my-option" in invoke(app, "--help").output
+
+
+def test_an_option_of_an_unknown_action_is_refused():
+    with pytest.raises(ValueError, match="action='call'"):
+        Option("--x", action="call")
+
+
+def test_a_duplicate_option_is_refused():
+    app = App()
+    app.user_options["worker"].add(Option("--made-size", type=int))
+    with pytest.raises(bootsteps.KernelError, match="option '--made-size' is declared twice"):
+        invoke(app)
+
+
+def test_two_plugins_with_one_option_are_refused(make_dist, capsys):
+    text = "from bootsteps import Step, Setting\nclass {0}(Step):\n    settings = (Setting('{0}_x', int, 1, flags=('--xx',)),)\n"
+    make_dist("o-one", {"worker.steps": {"P": "o_one:P"}}, {"o_one": text.format("P")}, folder="a")
+    make_dist("o-two", {"worker.steps": {"Q": "o_two:Q"}}, {"o_two": text.format("Q")}, folder="b")
+    with pytest.raises(bootsteps.KernelError) as caught:
+        run(command=boot)
+    assert "option '--xx' is declared twice" in str(caught.value)
+    assert "o-one: setting 'P_x'" in str(caught.value)
+    assert "o-two: setting 'Q_x'" in str(caught.value)
+
+
+def test_without_and_quarantine_are_read_before_the_plugins_are(make_dist, capsys):
+    make_dist(
+        "steps",
+        {"worker.steps": {"Good": "steps_good:Good", "Bad": "steps_bad:Bad"}},
+        {"steps_good": "from bootsteps import Step\nclass Good(Step): pass", "steps_bad": "print('imported'); 1 / 0"},
+    )
+    with pytest.raises(bootsteps.BootError, match="--without Bad"):
+        run(command=boot)
+    sys.modules.pop("steps_bad", None)
+    result = run("--without", "Bad", command=boot)
+    assert "Good" in result.output
+    assert "imported" not in result.output
+    assert "Good" in run("--on-plugin-error=quarantine", command=boot).output
+    with pytest.raises(bootsteps.BootError, match="no plugin is called 'Goood'"):
+        run("--without=Goood", "--without=Bad", command=boot)
+
+
+def test_without_can_stand_in_the_environment(make_dist, monkeypatch):
+    make_dist("steps", {"worker.steps": {"Bad": "steps_bad:Bad"}}, {"steps_bad": "1 / 0"})
+    monkeypatch.setenv("KERNEL_WITHOUT", "Bad,plugins-that-are-not")
+    with pytest.raises(bootsteps.BootError, match="no plugin is called 'plugins-that-are-not'"):
+        run(command=boot)
+
+
+PLUGINS = {
+    "worker.steps": {
+        "Fine": "pl_fine:Fine",
+        "Gone": "pl_gone_away:Gone",
+        "Raises": "pl_raises:R",
+        "Off": "pl_fine:Off",
+    },
+}
+FINE = '''
+from bootsteps import Step, TIMER
+class Fine(Step):
+    """Does it well."""
+    wants = (TIMER,)
+class Off(Step): pass
+'''
+
+
+def test_plugins_list_tells_states_without_importing(make_dist):
+    make_dist("listed", PLUGINS, {"pl_fine": FINE, "pl_raises": "raise OSError('x')"}, version="2.0")
+    make_dist("older", {"worker.steps": {"S": "pl_fine:S"}}, version="1.0", folder="a")
+    make_dist("older", {"worker.steps": {"S": "pl_fine:S"}}, version="2.0", folder="b")
+    rows = json.loads(run("--without", "Off", "plugins", "list", "--json").output)
+    states = {(row["name"], row["version"]): row["state"] for row in rows if row["distribution"] in ("listed", "older")}
+    assert states == {
+        ("Fine", "2.0"): "ok", ("Gone", "2.0"): "broken", ("Raises", "2.0"): "ok", ("Off", "2.0"): "disabled",
+        ("S", "1.0"): "shadowed", ("S", "2.0"): "ok",
+    }  # fmt: skip
+    assert "pl_raises" not in sys.modules
+    assert "pl_fine" not in sys.modules
+    text = run("plugins", "list").output
+    assert "worker.steps" in text
+    assert "there is no module 'pl_gone_away'" in text
+
+
+def test_plugins_check_imports_them_and_fails_if_one_is_broken(make_dist, capsys):
+    make_dist("listed", PLUGINS, {"pl_fine": FINE, "pl_raises": "raise OSError('x')"})
+    status, text = failing(capsys, "--on-plugin-error", "quarantine", "plugins", "check")
+    assert status == 2
+    assert "broken plugins: Gone, Raises" in text
+
+
+def test_plugins_show_tells_all_about_one(make_dist, capsys):
+    make_dist("listed", PLUGINS, {"pl_fine": FINE, "pl_raises": "raise OSError('x')"})
+    [fine] = json.loads(run("plugins", "show", "Fine", "--json").output)
+    assert fine["about"] == "Does it well."
+    assert fine["wants"] == ["timer"]
+    assert fine["summary"] == "made up"
+    [raises] = json.loads(run("plugins", "show", "Raises", "--json").output)
+    assert (raises["state"], "OSError: x" in raises["reason"]) == ("broken", True)
+    assert "Fine" in run("plugins", "show", "listed").output
+    status, text = failing(capsys, "plugins", "show", "Fin")
+    assert (status, "did you mean 'Fine'?" in text) == (2, True)
+
+
+def test_wrong_use_exits_2_and_help_0(capsys):
+    assert failing(capsys, "plugins", "list", "--nonsense")[0] == 2
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+
+
+def test_python_dash_m_is_the_same_program():
+    done = subprocess.run([sys.executable, "-m", "bootsteps", "--version"], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"kernel {bootsteps.__version__} (bootsteps)\n"
