@@ -1,0 +1,284 @@
+"""Protocol 2 on the wire: a task as a message, and a message as a task (wire reference 3)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cache
+from typing import Any
+
+from bootsteps_tasks.errors import InvalidMessage
+from bootsteps_tasks.repr import bounded_repr
+
+__all__ = ["InvalidMessage", "TaskHeaders", "TaskMessage", "decode_body", "encode_task", "origin", "parse_headers"]
+
+#: What the keys of the body's third part stand for is in the wire reference, 3.4.
+EMPTY_EMBED: Mapping[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMessage:
+    """A task ready for the broker: the body is serialized and compressed, everything else is plain."""
+
+    id: str
+    task: str
+    body: bytes
+    content_type: str
+    content_encoding: str
+    headers: dict[str, Any]
+    #: `correlation_id`, `reply_to`, `delivery_mode`, and `expiration` if it expires.
+    properties: dict[str, Any]
+    priority: int | None = None
+
+
+def encode_task(
+    task_id: str,
+    name: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    countdown: float | None = None,
+    eta: datetime | str | None = None,
+    expires: float | datetime | str | None = None,
+    retries: int = 0,
+    time_limit: float | None = None,
+    soft_time_limit: float | None = None,
+    root_id: str | None = None,
+    parent_id: str | None = None,
+    group_id: str | None = None,
+    group_index: int | None = None,
+    ignore_result: bool | None = False,
+    shadow: str | None = None,
+    argsrepr: str | None = None,
+    kwargsrepr: str | None = None,
+    reply_to: str = "",
+    priority: int | None = None,
+    headers: Mapping[str, Any] | None = None,
+    embed: Mapping[str, Any] | None = None,
+    origin_: str | None = None,
+    serializer: str = "json",
+    compression: str | None = None,
+    zone: tzinfo = UTC,
+) -> TaskMessage:
+    """Return the message that asks for one run of a task.
+
+    `countdown` and a number in `expires` are seconds from now; limits are seconds. Further `headers` stand flat beside
+    the protocol's own. Raises TypeError for arguments of a wrong shape, ValueError for dates that are none, and kombu's
+    `EncodeError` for arguments that the serializer cannot hold.
+    """
+    kwargs = {} if kwargs is None else kwargs
+    if not isinstance(args, list | tuple):
+        raise TypeError(f"the arguments of a task are a list or a tuple, not {args!r}")
+    if not isinstance(kwargs, Mapping):
+        raise TypeError(f"the keyword arguments of a task are a mapping, not {kwargs!r}")
+    eta_text = _moment(countdown, zone) if countdown else _moment(eta, zone)
+    expires_text = _moment(expires, zone)
+    found = {
+        "lang": "py",
+        "task": name,
+        "id": task_id,
+        "shadow": shadow,
+        "eta": eta_text,
+        "expires": expires_text,
+        "group": group_id,
+        "group_index": group_index,
+        "retries": retries,
+        "timelimit": [time_limit, soft_time_limit],
+        "root_id": root_id or task_id,
+        "parent_id": parent_id,
+        "argsrepr": bounded_repr(tuple(args)) if argsrepr is None else argsrepr,
+        "kwargsrepr": bounded_repr(dict(kwargs)) if kwargsrepr is None else kwargsrepr,
+        "origin": origin_ or origin(),
+        "ignore_result": ignore_result,
+        "replaced_task_nesting": 0,
+        "stamped_headers": None,
+        "stamps": {},
+        **(headers or {}),
+    }
+    properties = {"correlation_id": task_id, "reply_to": reply_to, "delivery_mode": 2}
+    if expires_text is not None:
+        properties["expiration"] = _milliseconds_until(expires_text)
+    body, content_type, content_encoding = _serialize([args, kwargs, embed or EMPTY_EMBED], serializer)
+    if compression:
+        body, found["compression"] = _compress(body, compression)
+    return TaskMessage(task_id, name, body, content_type, content_encoding, found, properties, priority)
+
+
+def _moment(value: float | datetime | str | None, zone: tzinfo) -> str | None:
+    """Return ISO 8601 text: seconds count from now in `zone`; dates and texts stay as they are (wire reference 3.7)."""
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str):
+        datetime.fromisoformat(value)
+        return value
+    return (datetime.now(zone) + timedelta(seconds=value)).isoformat()
+
+
+def _milliseconds_until(moment: str) -> str:
+    left = (_aware(datetime.fromisoformat(moment)) - datetime.now(UTC)).total_seconds()
+    return str(max(0, round(left * 1000)))
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _serialize(value: Any, serializer: str) -> tuple[bytes, str, str]:
+    from kombu.serialization import dumps
+
+    content_type, encoding, payload = dumps(value, serializer=serializer)
+    return payload.encode(encoding) if isinstance(payload, str) else payload, content_type, encoding
+
+
+def _compress(body: bytes, compression: str) -> tuple[bytes, str]:
+    from kombu.compression import compress
+
+    compressed, mime = compress(body, compression)
+    return bytes(compressed), str(mime)
+
+
+def origin() -> str:
+    """Return the name of this process for messages that it writes: `gen<pid>@<host>`."""
+    return _origin(os.getpid())
+
+
+@cache
+def _origin(pid: int) -> str:
+    return f"gen{pid}@{socket.gethostname()}"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskHeaders:
+    """What a worker knows of a task without looking into its body."""
+
+    id: str
+    name: str
+    #: Earliest start, None for at once.
+    eta: datetime | None
+    #: Not to be run after this moment.
+    expires: datetime | None
+    #: Attempts so far.
+    retries: int
+    #: Hard and soft limit in seconds.
+    timelimit: tuple[float | None, float | None]
+    root_id: str | None
+    parent_id: str | None
+    group: str | None
+    group_index: int | None
+    #: None: as the task says.
+    ignore_result: bool | None
+    argsrepr: str
+    kwargsrepr: str
+    origin: str | None
+    reply_to: str | None
+    correlation_id: str
+    #: A name to show instead of `name`.
+    shadow: str | None
+    #: The broker says that it was delivered before.
+    redelivered: bool = False
+
+
+def parse_headers(
+    headers: Mapping[str, Any] | None,
+    properties: Mapping[str, Any] | None = None,
+    delivery_info: Mapping[str, Any] | None = None,
+) -> TaskHeaders:
+    """Return the task that a message asks for. Raises `InvalidMessage` with the reason."""
+    headers, properties, delivery_info = headers or {}, properties or {}, delivery_info or {}
+    name = headers.get("task")
+    if not name:
+        raise InvalidMessage("there is no 'task' in the headers: no task, or protocol 1, which is not read")
+    task_id = headers.get("id")
+    if not isinstance(name, str) or not isinstance(task_id, str) or not task_id:
+        raise InvalidMessage(f"task {name!r} has no usable 'id' in its headers: {task_id!r}")
+    eta, expires, limits = headers.get("eta"), headers.get("expires"), headers.get("timelimit")
+    return TaskHeaders(
+        id=task_id,
+        name=name,
+        eta=None if eta is None else _date("eta", eta),
+        expires=None if expires is None else _date("expires", expires),
+        retries=_whole("retries", headers.get("retries") or 0),
+        timelimit=(None, None) if limits is None else _limits(limits),
+        root_id=headers.get("root_id"),
+        parent_id=headers.get("parent_id"),
+        group=headers.get("group"),
+        group_index=headers.get("group_index"),
+        ignore_result=headers.get("ignore_result"),
+        argsrepr=headers.get("argsrepr") or "",
+        kwargsrepr=headers.get("kwargsrepr") or "",
+        origin=headers.get("origin"),
+        reply_to=properties.get("reply_to") or None,
+        correlation_id=properties.get("correlation_id") or task_id,
+        shadow=headers.get("shadow"),
+        redelivered=bool(headers.get("redelivered") or delivery_info.get("redelivered")),
+    )
+
+
+def _date(name: str, value: Any) -> datetime:
+    try:
+        return _aware(value if isinstance(value, datetime) else datetime.fromisoformat(value))
+    except (TypeError, ValueError):
+        raise InvalidMessage(f"header {name!r} is no ISO 8601 date: {value!r}") from None
+
+
+def _whole(name: str, value: Any) -> int:
+    if not isinstance(value, int):
+        raise InvalidMessage(f"header {name!r} is no whole number: {value!r}")
+    return value
+
+
+def _limits(value: Any) -> tuple[float | None, float | None]:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise InvalidMessage(f"header 'timelimit' is not [hard, soft]: {value!r}")
+    if not all(limit is None or (isinstance(limit, int | float) and limit >= 0) for limit in value):
+        raise InvalidMessage(f"header 'timelimit' does not hold seconds: {value!r}")
+    return value[0] or None, value[1] or None
+
+
+def decode_body(
+    body: bytes | str | memoryview,
+    content_type: str | None,
+    content_encoding: str | None,
+    compression: str | None,
+    accept: Collection[str],
+) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
+    """Return `(args, kwargs, embed)`. Only for the process that runs the task.
+
+    `accept` holds serializer names or content types. Raises `InvalidMessage` for a content type that is not among them
+    (nothing is decoded then), a body that cannot be decoded, and one that is not `[args, kwargs, embed]`.
+    """
+    found = _decode(body, content_type or "application/data", content_encoding or "utf-8", compression, accept)
+    if not isinstance(found, list | tuple) or len(found) != 3:
+        raise InvalidMessage("the body is not [args, kwargs, embed]")
+    args, kwargs, embed = found
+    if not isinstance(args, list | tuple):
+        raise InvalidMessage(f"the arguments are not a list but a {type(args).__name__}")
+    if not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs):
+        raise InvalidMessage(f"the keyword arguments are not a mapping of names: {bounded_repr(kwargs)}")
+    if not isinstance(embed, Mapping | None):
+        raise InvalidMessage(f"the third part of the body is neither a mapping nor null: {bounded_repr(embed)}")
+    return list(args), dict(kwargs), dict(embed or {})
+
+
+def _decode(body: Any, content_type: str, encoding: str, compression: str | None, accept: Collection[str]) -> Any:
+    from kombu.compression import decompress
+    from kombu.exceptions import ContentDisallowed
+    from kombu.serialization import loads, prepare_accept_content
+
+    allowed = prepare_accept_content(set(accept))
+    # kombu lets these through without a look; no task body is raw data.
+    if content_type not in allowed:
+        raise InvalidMessage(f"content type {content_type!r} is not among accept_content {sorted(accept)}")
+    try:
+        raw = decompress(body, compression) if compression else body
+        return loads(raw, content_type, encoding, accept=allowed)
+    except ContentDisallowed as exc:
+        raise InvalidMessage(str(exc)) from exc
+    except Exception as exc:
+        # Whatever a decompressor or deserializer raises for bytes that are not its own.
+        raise InvalidMessage(f"the body cannot be decoded as {content_type}: {exc}") from exc

@@ -1,0 +1,75 @@
+"""Where the broker and the results are: URLs, their plugins, and the embedded files."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bootsteps import Catalogue, KernelError, scan
+from bootsteps.discovery import Broken, Plugin
+from bootsteps.errors import UnknownName, did_you_mean
+
+__all__ = ["catalogue", "default_url", "load_scheme", "mask_url", "scheme_of", "state_folder"]
+
+
+def mask_url(url: str) -> str:
+    """Return the URL (or several, parted by `;`) with each password as `**`."""
+    return ";".join(map(_mask_one, re.split(r";(?=[\w+.-]+://)", url)))
+
+
+def _mask_one(url: str) -> str:
+    # To the last `@`: a password may hold any character that its owner forgot to quote.
+    masked = re.sub(r"(://[^:@/?]*:).*@", r"\1**@", url, count=1, flags=re.DOTALL)
+    return re.sub(r"([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", r"\1**", masked, flags=re.IGNORECASE)
+
+
+def scheme_of(url: str) -> str:
+    """Return `redis` for `redis://...`, `db+sqlite` for `db+sqlite:///...`; a bare word is a scheme too."""
+    return url.partition("://")[0]
+
+
+def state_folder(main: str | None) -> Path:
+    """Return the folder of an application's embedded files: one per user and application. It is not created here."""
+    home = os.environ.get("XDG_STATE_HOME", "")
+    base = Path(home) if os.path.isabs(home) else Path.home() / ".local" / "state"
+    name = re.sub(r"[^\w.-]", "_", main or "default").lstrip(".")
+    return base / "bootsteps" / (name or "default")
+
+
+def default_url(main: str | None, file: str) -> str:
+    """Return the URL of an embedded file, as SQLAlchemy writes it: `sqlite:////absolute/path`."""
+    return f"sqlite:///{state_folder(main) / file}"
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The installed plugins; one scan per process."""
+    return Catalogue(scan())
+
+
+def installed(group: str) -> dict[str, Plugin]:
+    """Return the plugins of a group by URL scheme."""
+    return {plugin.name: plugin for plugin in catalogue().group(group)}
+
+
+def load_scheme(group: str, scheme: str) -> Any:
+    """Return what the scheme's plugin brings, None when there is none. Raises the plugin's `LoadError`."""
+    plugin = installed(group).get(scheme)
+    if plugin is None:
+        return None
+    found = catalogue().load(plugin)
+    if isinstance(found, Broken):
+        raise found.error
+    return found
+
+
+def unknown_scheme(setting: str, url: str, known: set[str]) -> KernelError:
+    """The error for a URL whose scheme nothing answers to."""
+    scheme = scheme_of(url)
+    what = f"{setting} {mask_url(url)!r} has the scheme {scheme!r}, and nothing installed reads it"
+    near = did_you_mean(scheme, known)
+    listed = f"one of {', '.join(sorted(known))}" if known else "install a plugin that does"
+    return UnknownName(what, (f"setting {setting}",), f"{near} {listed}".strip())
