@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bootsteps_transport_sqlite.errors import UnusableBroker
 
 if TYPE_CHECKING:
-    from kombu import Connection
+    from kombu.connection import Connection
 
     from bootsteps_transport_sqlite.transport import Transport
 
@@ -20,11 +20,11 @@ def connection(url: str, **options: Any) -> Connection:
     `url` is written as in SQLAlchemy: `sqlite:////absolute/broker.db` or `sqlite:///relative.db`.
     `options` go to `kombu.Connection`.
     """
-    from kombu import Connection
+    from kombu.connection import Connection
 
     from bootsteps_transport_sqlite.transport import Transport
 
-    return Connection(url, transport=Transport, **options)
+    return Connection(url, transport=Transport, **options)  # type: ignore[no-untyped-call]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,17 +9,19 @@ from collections.abc import Iterable, Sequence
 from time import monotonic, time
 
 from bootsteps_transport_sqlite import declarations, messages
+from bootsteps_transport_sqlite.catalogue import Catalogue
 from bootsteps_transport_sqlite.messages import NewMessage, Row
 from bootsteps_transport_sqlite.owner import Owner, Waker, is_dead, sweep
 from bootsteps_transport_sqlite.store import Store
-from bootsteps_transport_sqlite.topology import Queue, Route, Topology
+from bootsteps_transport_sqlite.topology import Route
 
 __all__ = ["Broker"]
 
 NEXT_DUE = "select min(visible_at) from message where visible_at is not null"
 #: Is there something ready in a queue; when is the next delayed message due.
 LOOK = f"""
-select exists(select 1 from message where queue in ({{}}) and owner is null and visible_at is null), ({NEXT_DUE})
+select exists(select 1 from message where queue in ({{}}) and owner is null and visible_at is null),
+({NEXT_DUE})
 """
 #: Is there anything for `tidy` to write?
 UNTIDY = f"""
@@ -29,19 +31,17 @@ or exists({declarations.UNUSED.replace("?", "?1")}), ({NEXT_DUE})
 """
 
 
-class Broker:
+class Broker(Catalogue):
     """The file, and what this process holds of it."""
 
     def __init__(self, store: Store) -> None:
-        self.store = store
+        super().__init__(store)
         #: `time()` at which the next delayed message is due, None if there is none.
         self.next_due: float | None = None
         #: `monotonic()` of the oldest acknowledgement that is not committed yet, 0 if there is none.
         self.settled_since = 0.0
         self._settled: deque[int] = deque()  # appended to by any thread
         self._owner: Owner | None = None
-        self._topology: Topology | None = None
-        self._rollbacks = 0
         self._waker = Waker()
 
     # -- publish
@@ -68,28 +68,6 @@ class Broker:
             declarations.insert_queue(con, message.routing_key)
             route = self._fresh(con).route(message.exchange, message.routing_key)
         return route
-
-    def _fresh(self, con: sqlite3.Connection) -> Topology:
-        generation: int = con.execute("select generation from topology").fetchone()[0]
-        if not self._is_known(generation):
-            self._topology = Topology.load(con, generation)
-            self._rollbacks = self.store.rollbacks
-        assert self._topology is not None
-        return self._topology
-
-    def _is_known(self, generation: int) -> bool:
-        known = self._topology
-        return (
-            known is not None and known.generation == generation and self._rollbacks == self.store.rollbacks
-        )
-
-    def topology(self) -> Topology:
-        """Return what is declared now. Read only."""
-        generation: int = self.store.rows("select generation from topology")[0][0]
-        if self._is_known(generation) and self._topology is not None:
-            return self._topology
-        with self.store as con:
-            return self._fresh(con)
 
     # -- hold and settle
 
@@ -173,26 +151,7 @@ class Broker:
             wake = self._listeners(con, [queue for (queue,) in queues])
         self._waker.wake(wake)
 
-    def _listeners(self, con: sqlite3.Connection, queues: Iterable[int]) -> tuple[str, ...]:
-        sockets = self._fresh(con).sockets
-        return tuple(sorted({address for queue in queues for address in sockets.get(queue, ())}))
-
-    # -- declare
-
-    def declare_exchange(self, name: str, kind: str) -> str:
-        """Create an exchange where there is none; return the type that it has."""
-        found = self.topology().exchanges.get(name)
-        if found is not None:
-            return found
-        with self.store as con:
-            con.execute("insert or ignore into exchange values(?, ?)", (name, kind))
-            declarations.changed(con)
-            return self._fresh(con).exchanges[name]
-
-    def delete_exchange(self, name: str) -> None:
-        """Remove an exchange."""
-        with self.store as con:
-            declarations.delete_exchange(con, name)
+    # -- declare what needs an owner
 
     def declare_queue(
         self, name: str, *, exclusive: bool, auto_delete: bool, arguments: dict[str, int]
@@ -223,23 +182,6 @@ class Broker:
             with self.store as con:
                 declarations.delete_unused_queues(con)
 
-    def delete_queue(self, queue: Queue) -> int:
-        """Remove a queue; return how many messages were ready in it."""
-        with self.store as con:
-            return declarations.delete_queue(con, queue.id)
-
-    def bind(self, exchange: str, routing_key: str, queue: Queue) -> None:
-        """Bind a queue; nothing happens when it is bound so already."""
-        if (routing_key, queue.name) in self.topology().bindings.get(exchange, ()):
-            return
-        with self.store as con:
-            declarations.bind(con, exchange, routing_key, queue.id)
-
-    def unbind(self, exchange: str, routing_key: str, queue: Queue) -> None:
-        """Undo `bind`."""
-        with self.store as con:
-            declarations.unbind(con, exchange, routing_key, queue.id)
-
     def add_consumer(self, tag: str, queue: int) -> None:
         """Have publishers to a queue wake this process."""
         owner = self.owner
@@ -253,26 +195,6 @@ class Broker:
                 declarations.remove_consumer(con, self._owner.id, tag, queue)
 
     # -- look after
-
-    def counts(self, queue: Queue) -> tuple[int, int]:
-        """Return how many messages are ready in a queue, and how many consumers it has."""
-        ready, consumers = self.store.rows(
-            "select (select count(*) from message where queue = ?1 and owner is null and visible_at is null"
-            " and (expires_at is null or expires_at > ?2)), (select count(*) from consumer where queue = ?1)",
-            (queue.id, time()),
-        )[0]
-        return ready, consumers
-
-    def purge(self, queue: Queue) -> int:
-        """Remove what is ready (delayed messages too); return how many."""
-        with self.store as con:
-            return con.execute("delete from message where queue = ? and owner is null", (queue.id,)).rowcount
-
-    def touch(self, queue: Queue) -> None:
-        """Note that a queue with `x-expires` is in use."""
-        if queue.expires_ms is not None:
-            with self.store as con:
-                con.execute("update queue set used_at = ? where id = ?", (time(), queue.id))
 
     def reap(self) -> None:
         """Free what dead processes hold, drop what expired, show what is due. Cheap when there is nothing."""

@@ -7,22 +7,20 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from amqp.protocol import queue_declare_ok_t
-from kombu.exceptions import ChannelError
-from kombu.transport import base, virtual
-
+from bootsteps_transport_sqlite import codec
 from bootsteps_transport_sqlite.batch import PublishBatch
-from bootsteps_transport_sqlite.codec import Message, decode, encode
+from bootsteps_transport_sqlite.codec import decode, encode
+from bootsteps_transport_sqlite.declaring import DeclaringChannel
 from bootsteps_transport_sqlite.messages import NewMessage, Row
-from bootsteps_transport_sqlite.topology import Queue
+from bootsteps_transport_sqlite.qos import QoS
 
 if TYPE_CHECKING:
     from bootsteps_transport_sqlite.transport import Transport
 
-__all__ = ["Channel", "QoS"]
+__all__ = ["Channel"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,62 +37,20 @@ class Subscription(NamedTuple):
     queue_name: str
     queue_id: int
     no_ack: bool
-    callback: Callable[[Message], Any]
+    callback: Callable[[codec.Message], Any]
 
 
-class QoS(virtual.QoS):
-    """The prefetch window. `unacked` maps delivery tags to rows, oldest first."""
-
-    def __init__(self, channel: Channel, prefetch_count: int = 0) -> None:
-        # Not the base class's __init__: it registers a restore at exit, which our owner lock makes needless.
-        self.channel = channel
-        self.prefetch_count = prefetch_count or 0
-        self.unacked: dict[int, int] = {}
-
-    def can_consume(self) -> bool:
-        """Say whether one more message may be delivered."""
-        return not self.prefetch_count or len(self.unacked) < self.prefetch_count
-
-    def can_consume_max_estimate(self) -> int | None:
-        """Return how many more may be delivered, None without a limit."""
-        return max(self.prefetch_count - len(self.unacked), 0) if self.prefetch_count else None
-
-    def append(self, message: Any, delivery_tag: Any) -> None:
-        """Nothing: a delivery is noted when its row is reserved."""
-
-    def get(self, delivery_tag: Any) -> NoReturn:
-        """Raise KeyError: messages are not kept, the file has them."""
-        raise KeyError(delivery_tag)
-
-    def ack(self, delivery_tag: int) -> None:
-        """Settle one delivery."""
-        self.channel.basic_ack(delivery_tag)
-
-    def reject(self, delivery_tag: int, requeue: bool = False) -> None:
-        """Drop one delivery, or put it back."""
-        self.channel.basic_reject(delivery_tag, requeue)
-
-    def restore_unacked(self) -> list[Any]:
-        """Put all unacknowledged deliveries back."""
-        self.channel.give_back(list(self.unacked))
-        return []
-
-    def restore_unacked_once(self, stderr: Any = None) -> None:
-        """Put all unacknowledged deliveries back."""
-        self.restore_unacked()
-
-
-class Channel(virtual.Channel):
+class Channel(DeclaringChannel):
     """A channel on the broker file. Belongs to one thread, except that any thread may acknowledge."""
 
-    Message = Message
+    Message: Any = codec.Message
     QoS = QoS
     supports_fanout = True
 
     connection: Transport | None
 
     def __init__(self, connection: Transport, **kwargs: Any) -> None:
-        super().__init__(connection, **kwargs)
+        super().__init__(connection, **kwargs)  # type: ignore[no-untyped-call]
         self._broker = connection.broker
         self._transport = connection
         self._pid = os.getpid()
@@ -129,6 +85,7 @@ class Channel(virtual.Channel):
         return PublishBatch(self, max_size)
 
     def _publish(self, batch: Sequence[NewMessage]) -> None:
+        self._check_open()
         try:
             self._broker.publish(batch)
         except KeyError as exc:
@@ -137,7 +94,12 @@ class Channel(virtual.Channel):
     # -- consume
 
     def basic_consume(
-        self, queue: str, no_ack: bool, callback: Callable[[Message], Any], consumer_tag: str, **kwargs: Any
+        self,
+        queue: str,
+        no_ack: bool,
+        callback: Callable[[codec.Message], Any],
+        consumer_tag: str,
+        **kwargs: Any,
     ) -> str:
         """Deliver the messages of a queue to `callback`."""
         tag = consumer_tag or f"ctag-{uuid4().hex}"
@@ -159,7 +121,7 @@ class Channel(virtual.Channel):
     def _consumer_key(self, tag: str) -> str:
         return f"{self.channel_id}:{tag}"
 
-    def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Message | None:
+    def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> codec.Message | None:
         """Return one message of a queue, None if there is none."""
         found = self._queue(queue, "basic_get")
         self._broker.touch(found)
@@ -175,7 +137,7 @@ class Channel(virtual.Channel):
         self._transport.flush_soon()
 
     def hungry(self, eager: bool) -> bool:
-        """Say whether to reserve now. Unless `eager`, a busy consumer waits until a part of its window is free."""
+        """Say whether to reserve now. Unless `eager`, a busy consumer waits for a part of its window."""
         if self._buffer or not self.maybe_ready or not self._subscriptions:
             return False
         free = self.qos.can_consume_max_estimate()
@@ -217,7 +179,7 @@ class Channel(virtual.Channel):
         found = [s for s in self._subscriptions.values() if s.queue_id == queue]
         return found[next(self._tags) % len(found)] if len(found) > 1 else found[0] if found else None
 
-    def _receive(self, row: Row, no_ack: bool, consumer_tag: str | None) -> Message | None:
+    def _receive(self, row: Row, no_ack: bool, consumer_tag: str | None) -> codec.Message | None:
         tag = next(self._tags)
         try:
             message = decode(row, self, tag, consumer_tag)
@@ -263,7 +225,7 @@ class Channel(virtual.Channel):
             self.basic_ack(delivery_tag)
 
     def give_back(self, tags: Iterable[int], *, counted: bool = True) -> None:
-        """Put deliveries back at their old place. `counted=False`: they were not begun, hold nothing against them."""
+        """Put deliveries back at their old place. `counted=False`: they were not begun."""
         pop = self.qos.unacked.pop
         rows = [row for row in [pop(tag, None) for tag in tags] if row is not None]
         self._broker.give_back(rows, counted=counted)
@@ -297,116 +259,6 @@ class Channel(virtual.Channel):
         if self.connection is not None:
             self.connection.close_channel(self)
 
-    # -- declare
-
-    def exchange_declare(
-        self,
-        exchange: str | None = None,
-        type: str = "direct",
-        passive: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        """Declare an exchange. One of another type under the name is refused."""
-        kind = type or "direct"
-        name = exchange or f"amq.{kind}"
-        if passive:
-            if name not in self._broker.topology().exchanges:
-                self._not_found("exchange", name, "exchange_declare")
-            return
-        if kind not in self.exchange_types:
-            self._refuse("COMMAND_INVALID", 503, f"unknown exchange type {kind!r}", "exchange_declare")
-        found = self._broker.declare_exchange(name, kind)
-        if found != kind:
-            self._refuse(
-                "PRECONDITION_FAILED",
-                406,
-                f"exchange {name!r} is of type {found!r}, not {kind!r}",
-                "exchange_declare",
-            )
-
-    def exchange_delete(self, exchange: str, if_unused: bool = False, nowait: bool = False) -> None:
-        """Remove an exchange and its bindings."""
-        if not (if_unused and self._broker.topology().bindings.get(exchange)):
-            self._broker.delete_exchange(exchange)
-
-    def queue_declare(
-        self,
-        queue: str | None = None,
-        passive: bool = False,
-        exclusive: bool = False,
-        auto_delete: bool = False,
-        arguments: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> queue_declare_ok_t:
-        """Declare a queue; return its name, ready messages and consumers. The first declaration holds."""
-        name = queue or f"amq.gen-{uuid4().hex}"
-        if not passive and not self._broker.declare_queue(
-            name, exclusive=exclusive, auto_delete=auto_delete, arguments=arguments or {}
-        ):
-            self._refuse(
-                "RESOURCE_LOCKED", 405, f"queue {name!r} is another connection's own", "queue_declare"
-            )
-        return queue_declare_ok_t(name, *self._broker.counts(self._queue(name, "queue_declare")))
-
-    def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any) -> int:
-        """Remove a queue; return how many messages were ready in it."""
-        found = self._broker.topology().queues.get(queue)
-        if found is None:
-            return 0
-        ready, consumers = self._broker.counts(found)
-        if (if_empty and ready) or (if_unused and consumers):
-            return 0
-        return self._broker.delete_queue(found)
-
-    def queue_bind(
-        self,
-        queue: str,
-        exchange: str | None = None,
-        routing_key: str = "",
-        arguments: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Bind a queue to an exchange."""
-        name = exchange or "amq.direct"
-        if name not in self._broker.topology().exchanges:
-            self._not_found("exchange", name, "queue_bind")
-        self._broker.bind(name, routing_key or "", self._queue(queue, "queue_bind"))
-
-    def queue_unbind(
-        self,
-        queue: str,
-        exchange: str | None = None,
-        routing_key: str = "",
-        arguments: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Undo `queue_bind`."""
-        found = self._broker.topology().queues.get(queue)
-        if found is not None:
-            self._broker.unbind(exchange or "amq.direct", routing_key or "", found)
-
-    def prepare_queue_arguments(self, arguments: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Turn kombu's queue options (seconds) into RabbitMQ's arguments (milliseconds)."""
-        prepared: dict[str, Any] = base.to_rabbitmq_queue_arguments(arguments, **kwargs)
-        return prepared
-
-    def queue_purge(self, queue: str, **kwargs: Any) -> int:
-        """Remove what is ready; return how many."""
-        return self._broker.purge(self._queue(queue, "queue_purge"))
-
-    def list_bindings(self) -> list[tuple[str, str, str]]:
-        """Return (queue, exchange, routing key) of every binding."""
-        known = self._broker.topology().bindings
-        return [(queue, exchange, key) for exchange, bound in sorted(known.items()) for key, queue in bound]
-
-    def get_exchanges(self) -> list[str]:
-        """Return the names of all exchanges."""
-        return sorted(self._broker.topology().exchanges)
-
-    def get_table(self, exchange: str) -> list[tuple[str, None, str]]:
-        """Return (routing key, None, queue) of the bindings of an exchange."""
-        return [(key, None, queue) for key, queue in self._broker.topology().bindings.get(exchange, [])]
-
     def rejoin(self) -> None:
         """Consume again from queues that were deleted and declared anew by others."""
         queues = self._broker.topology().queues
@@ -415,23 +267,3 @@ class Channel(virtual.Channel):
             if found is not None and found.id != s.queue_id:
                 self._broker.add_consumer(self._consumer_key(tag), found.id)
                 self._subscriptions[tag] = s._replace(queue_id=found.id)
-
-    def _size(self, queue: str) -> int:
-        return self._broker.counts(self._queue(queue, "queue_declare"))[0]
-
-    def _queue(self, name: str, method: str) -> Queue:
-        found = self._broker.topology().queues.get(name)
-        if found is None:
-            self._not_found("queue", name, method)
-        return found
-
-    def _not_found(self, kind: str, name: str, method: str) -> NoReturn:
-        self._refuse("NOT_FOUND", 404, f"no {kind} {name!r}", method)
-
-    def _refuse(self, reason: str, code: int, what: str, method: str) -> NoReturn:
-        raise ChannelError(
-            f"{reason} - {what} in {self._broker.store.place.database}",
-            (0, 0),
-            f"Channel.{method}",
-            str(code),
-        )

@@ -60,7 +60,7 @@ def _expiration_ms(properties: dict[str, Any]) -> int | None:
     try:
         return max(0, int(value))
     except (TypeError, ValueError):
-        raise ChannelError(
+        raise ChannelError(  # type: ignore[no-untyped-call]
             f"PRECONDITION_FAILED - expiration {value!r} is no number of milliseconds",
             (60, 40),
             "Channel.basic_publish",
@@ -73,7 +73,7 @@ class Message(virtual.Message):
 
     def __init__(self, **fields: Any) -> None:
         # Past virtual.Message, which would decode an envelope that we do not have.
-        super(virtual.Message, self).__init__(**fields)
+        super(virtual.Message, self).__init__(**fields)  # type: ignore[no-untyped-call]
 
 
 def decode(row: Row, channel: Any, tag: int, consumer_tag: str | None) -> Message:

@@ -1,5 +1,7 @@
-"""What is declared: exchanges, queues, bindings, consumers and owners. Each function runs inside the caller's write
-transaction."""
+"""What is declared: exchanges, queues, bindings, consumers and owners.
+
+Each function runs inside the caller's write transaction.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +91,7 @@ def add_owner(con: sqlite3.Connection, token: str, socket: str) -> int:
 
 
 def remove_owner(con: sqlite3.Connection, owner: int) -> list[int]:
-    """Free all that a process holds; its deliveries stay counted. Return the queues that got messages back."""
+    """Free what a process holds; its deliveries stay counted. Return the queues that got messages back."""
     con.execute("delete from message where owner = ? and queue not in (select id from queue)", (owner,))
     queues = [row[0] for row in con.execute("select distinct queue from message where owner = ?", (owner,))]
     con.execute("update message set owner = null where owner = ?", (owner,))

@@ -1,4 +1,4 @@
-"""Who holds messages: a lock file that the operating system drops with its process, and a socket to wake it."""
+"""Who holds messages: a locked file that the system unlocks with its process, and a socket to wake it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Waker:
         self._pid = 0
 
     def wake(self, addresses: tuple[str, ...]) -> None:
-        """Send one datagram to each address. One that is full is awake already, one that is gone is reaped."""
+        """Send one datagram to each. A full socket is awake already, one that is gone will be reaped."""
         out = self._socket
         if out is None or self._pid != os.getpid():
             out = self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -24,7 +24,26 @@ EXAMPLE = "sqlite:////var/lib/app/broker.db (absolute) or sqlite:///broker.db (r
 
 #: Locks or shared memory of SQLite's WAL do not work between the hosts that share one of these.
 NETWORK_TYPES = frozenset(
-    ["9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "gfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "smb2", "smb3", "smbfs", "vboxsf", "fuse.ceph", "fuse.davfs2", "fuse.gcsfuse", "fuse.glusterfs", "fuse.goofys", "fuse.juicefs", "fuse.rclone", "fuse.s3fs", "fuse.s3ql", "fuse.smbnetfs", "fuse.sshfs", "fuse.vmhgfs-fuse", "fuse.mount-s3"]
+    (
+        *(
+            "9p",
+            "afs",
+            "beegfs",
+            "ceph",
+            "cifs",
+            "coda",
+            "davfs",
+            "gfs",
+            "gfs2",
+            "glusterfs",
+            "gpfs",
+            "lustre",
+        ),
+        *("ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "smb2", "smb3", "smbfs", "vboxsf"),
+        *("fuse.ceph", "fuse.davfs2", "fuse.gcsfuse", "fuse.glusterfs", "fuse.goofys", "fuse.juicefs"),
+        *("fuse.mount-s3", "fuse.rclone", "fuse.s3fs", "fuse.s3ql", "fuse.smbnetfs", "fuse.sshfs"),
+        *("fuse.vmhgfs-fuse",),
+    )
 )
 
 
@@ -53,7 +72,7 @@ class Place:
             raise UnusableBroker(
                 f"the broker file {self.database} lies on a network file system ({found}), where SQLite's "
                 "locks do not hold",
-                "a path on a local disk, or a broker with a server (redis://, amqp://) to share it among hosts",
+                "a path on a local disk, or a broker with a server (redis://, amqp://)",
             )
 
     def _create_database(self) -> None:

@@ -15,20 +15,21 @@ VERSION = 1
 # message: `id` is the place in the queue and is given anew only after its row is gone; `owner` is set while a
 #   process holds it; `deliveries` counts those that began; `visible_at` is set while it is delayed.
 #   Times are seconds since the epoch.
-# topology.generation grows with every change of exchange, queue, binding, consumer or owner, so that a process
-#   can route from memory and ask for one number in the transaction that publishes.
+# topology.generation grows with every change of exchange, queue, binding or consumer, so that a process can
+#   route from memory and ask for one number in the transaction that publishes.
 TABLES = """
 create table message(
     id integer primary key, queue integer not null, priority integer not null, owner integer,
-    deliveries integer not null default 0, visible_at real, expires_at real, meta text not null, body blob not null);
+    deliveries integer not null default 0, visible_at real, expires_at real, meta text not null,
+    body blob not null);
 create index message_ready on message(queue, priority desc, id) where owner is null and visible_at is null;
 create index message_owned on message(owner) where owner is not null;
 create index message_delayed on message(visible_at) where visible_at is not null;
 create index message_expiring on message(expires_at) where expires_at is not null;
 create table exchange(name text primary key, type text not null) without rowid;
 create table queue(
-    id integer primary key autoincrement, name text not null unique, owner integer, auto_delete integer not null,
-    expires_ms integer, ttl_ms integer, used_at real not null);
+    id integer primary key autoincrement, name text not null unique, owner integer,
+    auto_delete integer not null, expires_ms integer, ttl_ms integer, used_at real not null);
 create table binding(
     exchange text not null, routing_key text not null, queue integer not null,
     primary key(exchange, routing_key, queue)) without rowid;

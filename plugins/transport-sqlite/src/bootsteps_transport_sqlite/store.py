@@ -33,8 +33,8 @@ class BrokerBusy(sqlite3.OperationalError):
 class Store:
     """A broker file, opened when first used. Any thread may use it, one at a time.
 
-    `with store as con:` is one write transaction. `synchronous` is "normal" (a commit survives the death of any
-    process; the last ones may be lost with the power) or "full". `busy_s` is how long to wait for the file.
+    `with store as con:` is one write transaction. `synchronous` is "normal" (a commit survives the death of
+    any process; the last ones may be lost with the power) or "full". `busy_s`: how long to wait for the file.
     """
 
     def __init__(self, place: Place, *, synchronous: str = "normal", busy_s: float = 10.0) -> None:
@@ -101,7 +101,7 @@ class Store:
                 return found
 
     def close(self) -> None:
-        """Close the file; the last process to do so moves the log into the database. Using it opens it again."""
+        """Close the file; the last process to do so moves the log into it. Using it opens it again."""
         with self._lock:
             if self._con is not None and self._pid == os.getpid():
                 self._con.close()
@@ -165,8 +165,10 @@ class Store:
                 con.execute("rollback")
 
     def _retry(self, action: Callable[[], Any]) -> Any:
-        """Repeat `action` while the file is busy. SQLite's own handler would begin with sleeps of 1, 2 and 5 ms,
-        thirty times as long as our transactions."""
+        """Repeat `action` while the file is busy.
+
+        SQLite's own handler would begin with sleeps of 1, 2 and 5 ms, far longer than our transactions.
+        """
         deadline, pause = monotonic() + self._busy_s, 0.0001
         while True:
             try:
@@ -199,9 +201,9 @@ def _is_busy(exc: sqlite3.OperationalError) -> bool:
 
 
 # Forks. SQLite keeps the file's locks in a table of the process. A child would inherit the table and not the
-# locks, believe that it holds them, and lose what it wrote as soon as the parent closes and removes the log. So
-# no connection is open while Python forks; parent and child open it again when they need it. Like the table, this
-# register is the process's.
+# locks, believe that it holds them, and lose what it wrote as soon as the parent closes and removes the log.
+# So no connection is open while Python forks; parent and child open it again when they need it. Like SQLite's
+# table, this register is the process's.
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
 _abandoned: list[sqlite3.Connection] = []
 _frozen: list[Store] = []

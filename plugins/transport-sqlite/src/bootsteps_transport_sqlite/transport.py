@@ -13,7 +13,7 @@ from typing import Any
 from kombu.transport import virtual
 
 from bootsteps_transport_sqlite.broker import Broker
-from bootsteps_transport_sqlite.channel import Channel
+from bootsteps_transport_sqlite.channel import Channel as BrokerChannel
 from bootsteps_transport_sqlite.errors import UnusableBroker
 from bootsteps_transport_sqlite.place import place_of
 from bootsteps_transport_sqlite.store import Store
@@ -32,19 +32,19 @@ class Transport(virtual.Transport):
     Transport options (or the URL's query): `synchronous` ("normal", "full"), `busy_timeout` (seconds, 10).
     """
 
-    Channel = Channel
+    Channel: Any = BrokerChannel
     can_parse_url = True
     driver_type = "sqlite"
     driver_name = "sqlite3"
-    connection_errors = (*virtual.Transport.connection_errors, sqlite3.OperationalError, OSError)
-    channel_errors = virtual.Transport.channel_errors
+    connection_errors: Any = (*virtual.Transport.connection_errors, sqlite3.OperationalError, OSError)
     implements = virtual.Transport.implements.extend(
         asynchronous=True,
         batch_publish=True,
         exchange_type=frozenset(["direct", "topic", "fanout"]),
     )
 
-    channels: list[Channel]
+    channels: list[BrokerChannel]
+    client: Any
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         self.client = client
@@ -87,13 +87,13 @@ class Transport(virtual.Transport):
         self.broker.topology()
         return self
 
-    def create_channel(self, connection: Any) -> Channel:
+    def create_channel(self, connection: Any) -> BrokerChannel:
         """Return a new channel."""
-        channel = self.Channel(self)
-        self.channels.append(channel)
-        return channel
+        made: BrokerChannel = self.Channel(self)
+        self.channels.append(made)
+        return made
 
-    def close_channel(self, channel: Channel) -> None:
+    def close_channel(self, channel: BrokerChannel) -> None:
         """Forget a channel."""
         if channel in self.channels:
             self.channels.remove(channel)
@@ -119,7 +119,9 @@ class Transport(virtual.Transport):
 
     # -- blocking
 
-    def drain_events(self, connection: Any, timeout: float | None = None) -> None:
+    def drain_events(  # type: ignore[override]  # kombu passes nothing but timeout
+        self, connection: Any, timeout: float | None = None
+    ) -> None:
         """Deliver one message; raises `socket.timeout` after `timeout` seconds without one."""
         deadline = None if timeout is None else monotonic() + timeout
         while True:
@@ -228,7 +230,7 @@ class Transport(virtual.Transport):
             self.broker.owner.poke()
 
     def flush_soon(self) -> None:
-        """Have the loop commit acknowledgements within `FLUSH_AFTER_S`. Loop thread; nothing when blocking."""
+        """Have the loop commit acknowledgements within `FLUSH_AFTER_S`; nothing when blocking."""
         if self._hub is not None and self._flush_timer is None and not self._in_tick:
             self._flush_timer = self._hub.call_later(FLUSH_AFTER_S, self._flush_and_turn)
 
