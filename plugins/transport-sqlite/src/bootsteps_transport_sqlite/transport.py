@@ -1,0 +1,291 @@
+"""The kombu transport: connects channels to the broker file, blocking or on kombu's event loop."""
+
+from __future__ import annotations
+
+import os
+import select
+import sqlite3
+import weakref
+from array import array
+from time import monotonic, time
+from typing import Any
+
+from kombu.transport import virtual
+
+from bootsteps_transport_sqlite.broker import Broker
+from bootsteps_transport_sqlite.channel import Channel as BrokerChannel
+from bootsteps_transport_sqlite.errors import UnusableBroker
+from bootsteps_transport_sqlite.place import place_of
+from bootsteps_transport_sqlite.store import Store
+
+__all__ = ["Transport"]
+
+#: Seconds between two looks for dead processes, and for wake-ups whose sender died before it sent them.
+REAP_EVERY_S = 0.5
+#: Seconds that an acknowledgement may wait for others to be committed with.
+FLUSH_AFTER_S = 0.010
+
+
+class Transport(virtual.Transport):
+    """A connection to the broker file. URL: `sqlite:////absolute/broker.db` or `sqlite:///relative.db`.
+
+    Transport options (or the URL's query): `synchronous` ("normal", "full"), `busy_timeout` (seconds, 10).
+    """
+
+    Channel: Any = BrokerChannel
+    can_parse_url = True
+    driver_type = "sqlite"
+    driver_name = "sqlite3"
+    connection_errors: Any = (*virtual.Transport.connection_errors, sqlite3.OperationalError, OSError)
+    implements = virtual.Transport.implements.extend(
+        asynchronous=True,
+        batch_publish=True,
+        exchange_type=frozenset(["direct", "topic", "fanout"]),
+    )
+
+    channels: list[BrokerChannel]
+    client: Any
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        self.client = client
+        self.channels = []
+        self._used_channel_ids = array("H")
+        self._broker: Broker | None = None
+        self._hub: Any = None
+        self._timers: list[Any] = []
+        self._flush_timer: Any = None
+        self._due_timer: Any = None
+        self._due_at: float | None = None
+        self._reaped_at = 0.0
+        self._in_tick = False
+        self._pid = 0
+        self._generation = 0
+        self._next_channel = 0
+        self._ended: Any = None
+
+    # -- connect
+
+    @property
+    def broker(self) -> Broker:
+        """The broker file; opened when first used."""
+        if self._broker is None:
+            place, query = place_of(self.client.hostname)
+            options = {**query, **(self.client.transport_options or {})}
+            self._broker = Broker(
+                Store(
+                    place,
+                    synchronous=str(options.get("synchronous", "normal")).lower(),
+                    busy_s=_seconds(options.get("busy_timeout", 10.0)),
+                )
+            )
+            # Also when a connection is dropped without closing it, and when the interpreter exits.
+            self._ended = weakref.finalize(self, self._broker.close)
+        return self._broker
+
+    def establish_connection(self) -> Transport:
+        """Open the file, so that what is wrong with it is said now."""
+        self.broker.topology()
+        return self
+
+    def create_channel(self, connection: Any) -> BrokerChannel:
+        """Return a new channel."""
+        made: BrokerChannel = self.Channel(self)
+        self.channels.append(made)
+        return made
+
+    def close_channel(self, channel: BrokerChannel) -> None:
+        """Forget a channel."""
+        if channel in self.channels:
+            self.channels.remove(channel)
+            self._used_channel_ids.remove(channel.channel_id)
+        channel.connection = None
+
+    def close_connection(self, connection: Any) -> None:
+        """Close the channels, give everything back, and close the file."""
+        self.unregister_from_event_loop(connection, self._hub)
+        while self.channels:
+            self.channels[-1].close()
+        if self._ended is not None:
+            self._ended()
+        self._broker = None
+
+    def as_uri(self, uri: str, include_password: bool = False, mask: str = "**") -> str:
+        """Return the URL: it holds no password."""
+        return uri
+
+    def driver_version(self) -> str:
+        """Return the version of the SQLite library."""
+        return sqlite3.sqlite_version
+
+    # -- blocking
+
+    def drain_events(  # type: ignore[override]  # kombu passes nothing but timeout
+        self, connection: Any, timeout: float | None = None
+    ) -> None:
+        """Deliver one message; raises `socket.timeout` after `timeout` seconds without one."""
+        deadline = None if timeout is None else monotonic() + timeout
+        while True:
+            self._flush_overdue()
+            if self._deliver_one():
+                return
+            if self._reserve(eager=True):
+                continue
+            self._wait(deadline)
+
+    def _wait(self, deadline: float | None) -> None:
+        self.broker.flush()
+        now = monotonic()
+        if deadline is not None and now >= deadline:
+            self._look_everywhere()  # a call with timeout 0 must find what was published in the meantime
+            if not (self._reserve(eager=True) or self._buffered()):
+                raise TimeoutError
+            return
+        pause = REAP_EVERY_S - (now - self._reaped_at)
+        if pause <= 0:
+            self._tick()
+            return
+        if deadline is not None:
+            pause = min(pause, deadline - now)
+        if self.broker.next_due is not None:
+            pause = min(pause, self.broker.next_due - time())
+        owner = self.broker.owner
+        if select.select([owner], [], [], max(pause, 0))[0]:
+            owner.drain()
+            self._look_everywhere()
+        elif self.broker.next_due is not None and self.broker.next_due <= time():
+            self._tick()
+
+    # -- on the event loop
+
+    def register_with_event_loop(self, connection: Any, hub: Any) -> None:
+        """Deliver on kombu's loop: woken by publishers, settled at the end of each turn."""
+        self.unregister_from_event_loop(connection, self._hub)
+        self._hub, self._pid = hub, os.getpid()
+        hub.add_reader(self.broker.owner.fileno(), self._on_wake)
+        hub.on_tick.add(self._on_tick)
+        self._timers = [hub.call_repeatedly(REAP_EVERY_S, self._tick)]
+        self.wake_soon()
+
+    def unregister_from_event_loop(self, connection: Any, hub: Any) -> None:
+        """Leave the loop."""
+        hub, self._hub = self._hub, None
+        if hub is None or self._pid != os.getpid():
+            return  # a forked child shares the parent's epoll set: what it removes there, the parent loses
+        hub.remove_reader(self.broker.owner.fileno())
+        hub.on_tick.discard(self._on_tick)
+        for timer in (*self._timers, self._flush_timer, self._due_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timers, self._flush_timer, self._due_timer = [], None, None
+
+    def _on_wake(self) -> None:
+        self.broker.owner.drain()
+        self._look_everywhere()
+        self._turn(eager=True)
+
+    def _on_tick(self) -> None:
+        # Called just before the loop sleeps, and too late to shorten that sleep by a timer.
+        self._in_tick = True
+        try:
+            self._turn(eager=False)
+        finally:
+            self._in_tick = False
+        if self.broker.settled_since and self._flush_timer is None:
+            self.broker.flush()
+        if self._buffered() or self._wants(eager=False):
+            self.broker.owner.poke()  # nor would call_soon shorten it
+        self._watch_delayed()
+
+    def _turn(self, eager: bool) -> None:
+        """Deliver what is there, one reservation at most, so that others have their turn too."""
+        if not self._buffered():
+            self._reserve(eager)
+        while self._deliver_one():
+            pass
+
+    def _flush_and_turn(self) -> None:
+        self._flush_timer = None
+        self._turn(eager=True)
+        self.broker.flush()
+
+    def _watch_delayed(self) -> None:
+        due = self.broker.next_due
+        if due == self._due_at and self._due_timer is not None:
+            return
+        if self._due_timer is not None:
+            self._due_timer.cancel()
+        self._due_at, self._due_timer = due, None
+        if due is not None and self._hub is not None:
+            self._due_timer = self._hub.call_later(max(due - time(), 0.0), self._on_due)
+
+    def _on_due(self) -> None:
+        self._due_timer = None
+        self._tick()
+
+    # -- both
+
+    def wake_soon(self) -> None:
+        """Have the loop take a turn."""
+        if self._hub is not None:
+            self.broker.owner.poke()
+
+    def flush_soon(self) -> None:
+        """Have the loop commit acknowledgements within `FLUSH_AFTER_S`; nothing when blocking."""
+        if self._hub is not None and self._flush_timer is None and not self._in_tick:
+            self._flush_timer = self._hub.call_later(FLUSH_AFTER_S, self._flush_and_turn)
+
+    def _flush_overdue(self) -> None:
+        broker = self.broker
+        if broker.settled_since and monotonic() - broker.settled_since >= FLUSH_AFTER_S:
+            broker.flush()
+
+    def _deliver_one(self) -> bool:
+        # Starting with another channel each time, so that none starves the others.
+        channels = self.channels
+        for i in range(len(channels)):
+            if channels[(self._next_channel + i) % len(channels)].deliver_one():
+                self._next_channel += 1
+                return True
+        return False
+
+    def _reserve(self, eager: bool) -> bool:
+        for channel in [c for c in self.channels if c.hungry(eager)]:
+            channel.reserve()
+        return self._buffered()
+
+    def _wants(self, eager: bool) -> bool:
+        return any(channel.hungry(eager) for channel in self.channels)
+
+    def _buffered(self) -> bool:
+        return any(channel.deliverable() for channel in self.channels)
+
+    def _look_everywhere(self) -> None:
+        for channel in self.channels:
+            channel.maybe_ready = True
+
+    def _tick(self) -> None:
+        """Free what the dead held; look for what nobody announced."""
+        self._reaped_at = monotonic()
+        broker = self.broker
+        if broker.store.moved():
+            raise ConnectionResetError(
+                f"the broker file {broker.store.place.database} was removed or replaced"
+            )
+        broker.reap()
+        generation = broker.topology().generation
+        if generation != self._generation:
+            self._generation = generation
+            for channel in self.channels:
+                channel.rejoin()
+        self._look_everywhere()
+        if self._hub is not None:
+            self._turn(eager=True)
+
+
+def _seconds(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise UnusableBroker(
+            f"transport option busy_timeout={value!r} is no number", "seconds, such as 10"
+        ) from None
