@@ -68,9 +68,7 @@ def read_distribution(folder: Path) -> Distribution:
     found = [
         item
         for path in sorted(folder.glob("src/**/*.py"))
-        for item in imports(
-            path.read_text(), str(path.relative_to(folder.parent.parent)), module_of(path, folder)
-        )
+        for item in imports(path.read_text(), str(path.relative_to(folder.parent.parent)), module_of(path, folder))
     ]
     return Distribution(canonical(project["name"]), {canonical(item) for item in required}, found)
 

@@ -95,8 +95,7 @@ def start_rabbitmq(program: str, mapper_program: str, folder: Path) -> Started:
     node_name = f"test{port}@localhost"
     folder.joinpath("plugins").write_text("[].\n")
     folder.joinpath("rabbitmq.conf").write_text(
-        f"cluster_name = {node_name}\n"
-        "disk_free_limit.absolute = 50MB\nvm_memory_high_watermark.absolute = 512MB\n"
+        f"cluster_name = {node_name}\ndisk_free_limit.absolute = 50MB\nvm_memory_high_watermark.absolute = 512MB\n"
     )
     env = dict(
         os.environ,

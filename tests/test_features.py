@@ -34,9 +34,7 @@ def read(text: str) -> list[Row]:
         if line.startswith("|") and not line.startswith(("| ID |", "|---")):
             cells = [cell.strip() for cell in CELL.split(line.strip())[1:-1]]
             if len(cells) != 5:
-                raise ValueError(
-                    f"line {number} has {len(cells)} cells, not ID, Src, Item, Status, note: {line}"
-                )
+                raise ValueError(f"line {number} has {len(cells)} cells, not ID, Src, Item, Status, note: {line}")
             rows.append(Row(*cells))
     return rows
 

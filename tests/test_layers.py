@@ -68,9 +68,7 @@ def test_the_kernel_may_import_four_libraries_and_the_standard_one() -> None:
 
 def test_the_kernel_may_import_no_plugin_not_even_inside_a_function() -> None:
     source = "def f():\n    from bootsteps_worker_hub import HUB"
-    assert judged(HUB, made("bootsteps", source)) == [
-        "step.py:2: the kernel imports the plugin bootsteps-worker-hub"
-    ]
+    assert judged(HUB, made("bootsteps", source)) == ["step.py:2: the kernel imports the plugin bootsteps-worker-hub"]
 
 
 def test_a_plugin_may_import_the_kernel_and_what_it_declares() -> None:
@@ -117,16 +115,12 @@ def test_a_private_name_of_a_sibling_is_found(source: str) -> None:
 
 
 def test_private_names_of_the_kernel_are_private_too_and_dunders_are_not() -> None:
-    assert (
-        judged(KERNEL, made("bootsteps-x", "from bootsteps import __version__", needs=("bootsteps",))) == []
-    )
+    assert judged(KERNEL, made("bootsteps-x", "from bootsteps import __version__", needs=("bootsteps",))) == []
     assert judged(KERNEL, made("bootsteps-x", "from bootsteps import _app", needs=("bootsteps",))) != []
 
 
 def test_relative_imports_are_resolved() -> None:
-    names = [
-        item.name for item in imports("from . import a\nfrom ..b import c\nfrom .d import e", "f.py", "p.q")
-    ]
+    names = [item.name for item in imports("from . import a\nfrom ..b import c\nfrom .d import e", "f.py", "p.q")]
     assert names == ["p.q.a", "p.b.c", "p.q.d.e"]
 
 

@@ -20,9 +20,7 @@ SERVERS = {"redis_url": redis_server, "amqp_url": rabbitmq_server}
 def test_a_message_goes_through(fixture: str, request: pytest.FixtureRequest) -> None:
     name = f"test-services-{os.getpid()}"
     with Connection(request.getfixturevalue(fixture)) as connection:
-        queue = Queue(name, exchange=Exchange(""), routing_key=name, durable=False)(
-            connection.default_channel
-        )
+        queue = Queue(name, exchange=Exchange(""), routing_key=name, durable=False)(connection.default_channel)
         queue.queue_declare()
         connection.Producer().publish({"number": 42}, exchange="", routing_key=name)
         message = until(queue.get, "no message came")

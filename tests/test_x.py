@@ -43,9 +43,7 @@ def test_a_uv_on_the_path_is_taken_if_its_version_fits(bin_folder: Path, tmp_pat
     assert with_tools(tmp_path / ".x")() == str(uv)
 
 
-@pytest.mark.parametrize(
-    "answer", ["echo uv 0.8.9", "echo uv 0.14.0", "echo uv 1.0.0", "exit 1", "echo what"]
-)
+@pytest.mark.parametrize("answer", ["echo uv 0.8.9", "echo uv 0.14.0", "echo uv 1.0.0", "exit 1", "echo what"])
 def test_a_uv_that_does_not_fit_gives_way_to_ours(answer: str, bin_folder: Path, tmp_path: Path) -> None:
     program(bin_folder / "uv", answer)
     find = with_tools(tmp_path / ".x")

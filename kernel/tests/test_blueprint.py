@@ -370,8 +370,11 @@ def test_announcements_tell_of_starts_stops_and_failures(rec):
 
     booted(Listens, rec.step("Z", fails="stop", requires=("Listens",))).stop()
     assert heard == [
-        ("started", "test", "Listens"), ("started", "test", "Z"), ("failed", "Z", "stop", "Z cannot stop"), ("stopped", "Z"),
-    ]  # fmt: skip
+        ("started", "test", "Listens"),
+        ("started", "test", "Z"),
+        ("failed", "Z", "stop", "Z cannot stop"),
+        ("stopped", "Z"),
+    ]
 
 
 def test_debug_log_tells_the_boot_order_and_the_time_of_each_step(rec, caplog):
@@ -379,8 +382,11 @@ def test_debug_log_tells_the_boot_order_and_the_time_of_each_step(rec, caplog):
         booted(rec.step("B"), rec.step("A")).stop()
     lines = [record.getMessage() for record in caplog.records]
     assert lines[:4] == [
-        "| Test: Preparing bootsteps.", "| Test: Building graph...", "| Test: New boot order: {A, B}", "| Test: Starting A",
-    ]  # fmt: skip
+        "| Test: Preparing bootsteps.",
+        "| Test: Building graph...",
+        "| Test: New boot order: {A, B}",
+        "| Test: Starting A",
+    ]
     assert lines[4].startswith("^-- substep ok (A, ")
     assert lines[4].endswith(" ms)")
     assert "| Test: Closing A..." in lines

@@ -199,7 +199,10 @@ def test_a_duplicate_option_is_refused():
 
 
 def test_two_plugins_with_one_option_are_refused(make_dist, capsys):
-    text = "from bootsteps import Step, Setting\nclass {0}(Step):\n    settings = (Setting('{0}_x', int, 1, flags=('--xx',)),)\n"
+    text = (
+        "from bootsteps import Step, Setting\n"
+        "class {0}(Step): settings = (Setting('{0}_x', int, 1, flags=('--xx',)),)\n"
+    )
     make_dist("o-one", {"worker.steps": {"P": "o_one:P"}}, {"o_one": text.format("P")}, folder="a")
     make_dist("o-two", {"worker.steps": {"Q": "o_two:Q"}}, {"o_two": text.format("Q")}, folder="b")
     with pytest.raises(bootsteps.KernelError) as caught:

@@ -24,9 +24,8 @@ def by_reference() -> list[tuple[str, str, str, str, str]]:
         if name in seen:
             continue
         seen.add(name)
-        for point in dist.entry_points:
-            if point.group in GROUPS or point.group.endswith(".steps"):
-                found.append((point.group, point.name, point.value, name, dist.version))
+        points = [p for p in dist.entry_points if p.group in GROUPS or p.group.endswith(".steps")]
+        found += [(point.group, point.name, point.value, name, dist.version) for point in points]
     return sorted(found)
 
 

@@ -1,4 +1,4 @@
-"""Announcements: heard by all, whatever one listener does; every hook is documented and has somebody who announces it."""
+"""Announcements: heard by all, whatever one listener does; each is documented, and announced somewhere."""
 
 from __future__ import annotations
 

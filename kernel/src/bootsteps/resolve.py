@@ -418,10 +418,9 @@ class _Composer:
         """Compare settings with their declarations, names with what is installed, demands with capabilities."""
         self._check_declarations()
         self.faults += self.app.conf.faults()
-        added = (
-            getattr(cls, "name", None) or getattr(cls, "__name__", "") for s in self.app.steps.values() for cls in s
-        )
-        names = {candidate.name for scope in plan.walk() for candidate in scope.order} | set(added)
+        classes = [cls for steps in self.app.steps.values() for cls in steps]
+        added = {str(getattr(cls, "name", None) or getattr(cls, "__name__", "")) for cls in classes}
+        names = {candidate.name for scope in plan.walk() for candidate in scope.order} | added
         self.faults += self.catalogue.unknown_names(names)
         for scope in plan.walk():
             for candidate in scope.order:

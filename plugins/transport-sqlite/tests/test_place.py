@@ -58,9 +58,7 @@ def test_refuses_a_network_file_system_before_it_creates_the_file(
     assert not (tmp_path / "broker.db").exists()
 
 
-def test_an_absolute_and_a_relative_url_name_their_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_absolute_and_a_relative_url_name_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert place_of("sqlite:////var/a%20b/broker.db")[0].database == Path("/var/a b/broker.db")
     place, options = place_of("sqlite:///sub/broker.db?synchronous=full")
@@ -68,9 +66,7 @@ def test_an_absolute_and_a_relative_url_name_their_file(
     assert options == {"synchronous": "full"}
 
 
-@pytest.mark.parametrize(
-    "url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite://host/x", "sqlite:////a/"]
-)
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite://host/x", "sqlite:////a/"])
 def test_a_url_without_a_file_is_refused(url: str) -> None:
     with pytest.raises(UnusableBroker, match=r"try: sqlite:////"):
         place_of(url)
@@ -82,9 +78,7 @@ def test_files_belong_to_one_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         with connection(f"sqlite:///{tmp_path}/new/broker.db") as con:
             with con.Consumer(Queue("q")):
                 pass
-            modes = {
-                p: stat.S_IMODE(p.lstat().st_mode) for p in [tmp_path / "new", *(tmp_path / "new").rglob("*")]
-            }
+            modes = {p: stat.S_IMODE(p.lstat().st_mode) for p in [tmp_path / "new", *(tmp_path / "new").rglob("*")]}
     finally:
         os.umask(old)
     assert {p.name for p in modes} >= {
@@ -177,9 +171,7 @@ def test_an_old_sqlite_is_refused() -> None:
 
 
 @pytest.mark.parametrize("options", [{"synchronous": "off"}, {"busy_timeout": "long"}])
-def test_an_unknown_option_value_is_refused(
-    connect: Callable[..., Connection], options: dict[str, str]
-) -> None:
+def test_an_unknown_option_value_is_refused(connect: Callable[..., Connection], options: dict[str, str]) -> None:
     with pytest.raises(UnusableBroker, match=f"transport option {next(iter(options))}="):
         connect(transport_options=options).connect()
 

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from bootsteps_tasks.message import TaskHeaders
-
 from bootsteps import Job, RunningJob, RunningRequest
 from bootsteps_consumer_tasks.delivery import Delivery, Line
+from bootsteps_tasks.message import TaskHeaders
 
 __all__ = ["Ledger", "Request", "State"]
 
@@ -39,15 +38,13 @@ class Request:
     payload: bytes
     delivery: Delivery
     acks_late: bool
-    time_limit_s: float | None = None
-    soft_time_limit_s: float | None = None
     state: State = State.RESERVED
     #: Undoes what holds it (the ETA's timer entry).
     release: Callable[[], None] | None = field(default=None, repr=False)
 
     def job(self) -> Job:
         """Return it as the pool takes it."""
-        return Job(self.seq, self.payload, self.headers.name, self.time_limit_s, self.soft_time_limit_s)
+        return Job(self.seq, self.payload, self.headers.name, *self.headers.timelimit)
 
 
 class Ledger:
@@ -85,7 +82,7 @@ class Ledger:
 
     def take(self, most: int) -> list[Request]:
         """Return the requests that go to the pool now, oldest first."""
-        taken = []
+        taken: list[Request] = []
         while self._waiting and len(taken) < most:
             _, request = self._waiting.popitem(last=False)
             request.state = State.ACTIVE

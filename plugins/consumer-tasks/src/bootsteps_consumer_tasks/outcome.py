@@ -17,7 +17,7 @@ log = logging.getLogger("worker.Requests")
 class Report:
     """The state that was stored, and a line about it."""
 
-    #: A Celery state: SUCCESS, FAILURE, ...
+    #: SUCCESS, FAILURE, RETRY, IGNORED, REJECTED or REQUEUED.
     state: str
     #: The result's or the exception's repr, shortened.
     text: str = ""
@@ -34,7 +34,10 @@ class Report:
 
     def log(self, headers: TaskHeaders, runtime_s: float) -> None:
         """Write the task's log line."""
-        if self.state == "SUCCESS":
-            log.info("Task %s[%s] succeeded in %.6fs: %s", headers.name, headers.id, runtime_s, self.text)
+        name, task_id, state = headers.name, headers.id, self.state
+        if state == "SUCCESS":
+            log.info("Task %s[%s] succeeded in %.6fs: %s", name, task_id, runtime_s, self.text)
+        elif state == "FAILURE":
+            log.error("Task %s[%s] raised %s\n%s", name, task_id, self.text, self.traceback)
         else:
-            log.error("Task %s[%s] %s: %s\n%s", headers.name, headers.id, self.state, self.text, self.traceback)
+            log.info("Task %s[%s] %s: %s", name, task_id, state.lower(), self.text)

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import time
 import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from bootsteps_tasks import App
-from bootsteps_tasks.backend import meta
-from bootsteps_tasks.errors import NotRegistered
-from bootsteps_tasks.message import TaskHeaders, decode_body, parse_headers
-
 from bootsteps_consumer_tasks.envelope import Envelope
 from bootsteps_consumer_tasks.outcome import Report
+from bootsteps_tasks import App, Context, Task, TaskHeaders, decode_body, executing, parse_headers
+from bootsteps_tasks.backend import meta
+from bootsteps_tasks.errors import Ignore, InvalidTaskError, NotRegistered, Reject, Retry
 
 __all__ = ["TaskRunner"]
 
-log = logging.getLogger("worker.Runner")
-
-#: Longest repr in a log line (Celery's limit for the same).
-REPR_CHARS = 46
+#: Longest repr of a result in a log line (Celery's limit for the same), and of an exception.
+RESULT_CHARS, ERROR_CHARS = 46, 1024
 
 
 class TaskRunner:
@@ -36,6 +30,7 @@ class TaskRunner:
 
     def stop(self) -> None:
         self.flush()
+        self._app.close()
 
     def run(self, payload: bytes) -> bytes:
         envelope = Envelope.unpack(payload)
@@ -50,54 +45,95 @@ class TaskRunner:
 
     def _trace(self, headers: TaskHeaders, envelope: Envelope) -> Report:
         """Run one task, whatever happens in it, and keep its result for `flush`."""
-        try:
-            result = self._execute(headers, envelope)
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as exc:  # SystemExit in a task is that task's failure, not the child's end
-            text = "".join(traceback.format_exception(_without_frames_of_ours(exc)))
-            self._keep(headers, "FAILURE", exc, text)
-            return Report("FAILURE", repr(exc)[:1024], text)
-        self._keep(headers, "SUCCESS", result)
-        return Report("SUCCESS", _short(result))
-
-    def _execute(self, headers: TaskHeaders, envelope: Envelope) -> Any:
+        context = _context(headers, envelope)
         task = self._app.tasks.get(headers.name)
+        try:
+            result = self._execute(task, context, envelope)
+        except Ignore:
+            return Report("IGNORED")
+        except Reject as exc:
+            return self._rejected(task, context, exc)
+        except Retry as exc:
+            self._keep(task, context, "RETRY", exc.exc or exc, _text(exc))
+            return Report("RETRY", str(exc))
+        except BaseException as exc:  # a SystemExit in a task is that task's failure, not the child's end
+            text = _text(exc)
+            self._keep(task, context, "FAILURE", exc, text)
+            return Report("FAILURE", _short(exc, ERROR_CHARS), text)
+        self._keep(task, context, "SUCCESS", result)
+        return Report("SUCCESS", _short(result, RESULT_CHARS))
+
+    def _execute(self, task: Task[..., Any] | None, context: Context, envelope: Envelope) -> Any:
         if task is None:
-            raise NotRegistered(headers.name)
-        args, kwargs, _ = decode_body(
-            envelope.body,
-            envelope.content_type,
-            envelope.content_encoding,
-            envelope.headers.get("compression"),
-            self._accept,
-        )
-        with task.executing(headers, args, kwargs, envelope.delivery_info, envelope.hostname):
+            raise NotRegistered(context.task)
+        compression = envelope.headers.get("compression")
+        content = envelope.content_type, envelope.content_encoding
+        args, kwargs, embed = decode_body(envelope.body, *content, compression, self._accept)
+        if unsupported := sorted(key for key, value in embed.items() if value):
+            raise InvalidTaskError(f"this worker does not follow {', '.join(unsupported)} yet")
+        context.args, context.kwargs = args, kwargs
+        with executing(context):
             return task(*args, **kwargs)
 
-    def _keep(self, headers: TaskHeaders, state: str, result: Any, text: str | None = None) -> None:
-        task = self._app.tasks.get(headers.name)
-        ignore = headers.ignore_result
+    def _rejected(self, task: Task[..., Any] | None, context: Context, exc: Reject) -> Report:
+        if exc.requeue:
+            return Report("REQUEUED", str(exc.reason))
+        self._keep(task, context, "FAILURE", exc, _text(exc))
+        return Report("REJECTED", str(exc.reason))
+
+    def _keep(
+        self, task: Task[..., Any] | None, context: Context, state: str, result: Any, text: str | None = None
+    ) -> None:
+        ignore = context.ignore_result
         if ignore is None:
-            ignore = (
-                task.ignore_result if task and task.ignore_result is not None else self._app.conf.task_ignore_result
-            )
-        if ignore and (state == "SUCCESS" or not self._app.conf.task_store_errors_even_if_ignored):
+            ignore = bool(task and task.ignore_result)
+        if ignore and (state != "FAILURE" or not (task and task.store_errors_even_if_ignored)):
             return
-        self._unstored.append(meta(headers.id, state, result, text))
+        assert context.id is not None, "it was made from a message"
+        further = {"group_id": context.group, "parent_id": context.parent_id}
+        known = {key: value for key, value in further.items() if value is not None}
+        found = meta(context.id, state, result, text, context.children, conf=self._app.conf, **known)
+        self._unstored.append(found)
 
 
-def _without_frames_of_ours(exc: BaseException) -> BaseException:
-    """Drop the worker's own frames: a user wants to read about the task."""
+def _context(headers: TaskHeaders, envelope: Envelope) -> Context:
+    raw = envelope.headers
+    return Context(
+        id=headers.id,
+        task=headers.name,
+        retries=headers.retries,
+        delivery_info=envelope.delivery_info,
+        hostname=envelope.hostname,
+        headers=raw,
+        root_id=headers.root_id,
+        parent_id=headers.parent_id,
+        group=headers.group,
+        group_index=headers.group_index,
+        eta=raw.get("eta"),
+        expires=raw.get("expires"),
+        timelimit=headers.timelimit,
+        reply_to=headers.reply_to,
+        correlation_id=headers.correlation_id,
+        origin=headers.origin,
+        shadow=headers.shadow,
+        ignore_result=headers.ignore_result,
+        argsrepr=headers.argsrepr,
+        kwargsrepr=headers.kwargsrepr,
+        called_directly=False,
+    )
+
+
+def _text(exc: BaseException) -> str:
+    """Return the traceback without the worker's own frames: a user wants to read about the task."""
     frames = exc.__traceback__
-    while frames is not None and frames.tb_frame.f_globals.get("__name__") in (__name__, "contextlib"):
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") in (__name__, "bootsteps_tasks.task"):
         frames = frames.tb_next
-    return exc.with_traceback(frames)
+    return "".join(traceback.format_exception(type(exc), exc, frames))
 
 
-def _short(value: Any) -> str:
-    began = time.perf_counter()
-    text = repr(value)
-    if time.perf_counter() - began > 1.0:
-        log.warning("repr of a result took more than a second; its type is %s", type(value).__name__)
-    return text if len(text) <= REPR_CHARS else text[: REPR_CHARS - 3] + "..."
+def _short(value: Any, limit: int) -> str:
+    try:
+        text = repr(value)
+    except Exception as exc:
+        text = f"<{type(value).__name__} whose repr raises {type(exc).__name__}>"
+    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -6,13 +6,12 @@ import logging
 import time
 from collections.abc import Sequence
 
-from bootsteps_tasks import App
-from bootsteps_tasks.backend import meta
-from bootsteps_tasks.errors import WorkerLostError
-
 from bootsteps import Hooks, Outcome, RunningRequest
 from bootsteps_consumer_tasks.ledger import Ledger, Request
 from bootsteps_consumer_tasks.outcome import Report
+from bootsteps_tasks import App
+from bootsteps_tasks.backend import meta
+from bootsteps_tasks.errors import WorkerLostError
 
 __all__ = ["Settlement"]
 
@@ -40,7 +39,9 @@ class Settlement:
                 self._lost(request, outcome, outcome.lost)
 
     def _done(self, request: Request, outcome: Outcome, report: Report) -> None:
-        if not request.delivery.ack() and not request.delivery.settled:
+        delivery = request.delivery
+        settle = {"REQUEUED": delivery.requeue, "REJECTED": delivery.reject}.get(report.state, delivery.ack)
+        if not settle() and not delivery.settled:
             self._ledger.remember(request.headers.id)
         report.log(request.headers, outcome.runtime_s)
         self._announce(request, outcome, report.state)

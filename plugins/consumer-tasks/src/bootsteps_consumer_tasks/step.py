@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from bootsteps_tasks import App
-
 from bootsteps import (
     HUB,
     POOL,
@@ -27,6 +25,7 @@ from bootsteps_consumer_tasks.keys import QOS, SETTLEMENT, STRATEGIES, TASK_CONS
 from bootsteps_consumer_tasks.ledger import Ledger
 from bootsteps_consumer_tasks.settlement import Settlement
 from bootsteps_consumer_tasks.strategy import Intake
+from bootsteps_tasks import App
 
 __all__ = ["Requests", "RunnerStep", "Tasks"]
 

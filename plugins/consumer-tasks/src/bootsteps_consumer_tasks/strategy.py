@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from bootsteps_tasks.errors import NotRegistered, TaskRevokedError
-from bootsteps_tasks.message import InvalidMessage, TaskHeaders, parse_headers
-
 from bootsteps import Hooks, Timer
 from bootsteps_consumer_tasks.delivery import Delivery, Line
 from bootsteps_consumer_tasks.envelope import Envelope
 from bootsteps_consumer_tasks.ledger import Ledger, Request
 from bootsteps_consumer_tasks.settlement import Settlement
+from bootsteps_tasks.errors import NotRegistered, TaskRevokedError
+from bootsteps_tasks.message import InvalidMessage, TaskHeaders, parse_headers
 
 if TYPE_CHECKING:
     from bootsteps_tasks import App, Task
@@ -58,16 +57,15 @@ class Intake:
 
     def _strategy(self, task: Task[..., Any]) -> Callable[[Any], None]:
         """Return the function that takes a message of this task; what is the same for all of them is decided here."""
-        late = task.acks_late if task.acks_late is not None else bool(self._app.conf.task_acks_late)
+        late = task.acks_late
 
         def take(message: Any) -> None:
             headers = parse_headers(message.headers, message.properties, message.delivery_info)
             delivery = Delivery(message, self.line)
             if self._was_here(headers, delivery) or self._has_expired(headers, delivery):
                 return
-            hard, soft = headers.timelimit
-            envelope = Envelope.of(message, self._hostname)
-            request = Request(self._ledger.number(), headers, envelope.pack(), delivery, late, hard, soft)
+            payload = Envelope.of(message, self._hostname).pack()
+            request = Request(self._ledger.number(), headers, payload, delivery, late)
             self._announce(headers)
             self._line_up(request)
 

@@ -144,18 +144,14 @@ class Broker(Catalogue):
             return
         marks = ",".join("?" * len(ids))
         with self.store as con:
-            queues = con.execute(
-                f"select distinct queue from message where id in ({marks})", tuple(ids)
-            ).fetchall()
+            queues = con.execute(f"select distinct queue from message where id in ({marks})", tuple(ids)).fetchall()
             messages.give_back(con, owner.id, ids, counted=counted)
             wake = self._listeners(con, [queue for (queue,) in queues])
         self._waker.wake(wake)
 
     # -- declare what needs an owner
 
-    def declare_queue(
-        self, name: str, *, exclusive: bool, auto_delete: bool, arguments: dict[str, int]
-    ) -> bool:
+    def declare_queue(self, name: str, *, exclusive: bool, auto_delete: bool, arguments: dict[str, int]) -> bool:
         """Create a queue where there is none. False: it is another live process's exclusive queue."""
         mine = self.owner.id if exclusive else None
         self._delete_unused()

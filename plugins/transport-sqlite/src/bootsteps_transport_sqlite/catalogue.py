@@ -31,9 +31,7 @@ class Catalogue:
 
     def _is_known(self, generation: int) -> bool:
         known = self._topology
-        return (
-            known is not None and known.generation == generation and self._rollbacks == self.store.rollbacks
-        )
+        return known is not None and known.generation == generation and self._rollbacks == self.store.rollbacks
 
     def topology(self) -> Topology:
         """Return what is declared now. Read only."""

@@ -74,9 +74,7 @@ class Channel(DeclaringChannel):
         """
         self._publish([encode(*entry) for entry in messages])
 
-    def publish_delayed(
-        self, message: dict[str, Any], exchange: str, routing_key: str, delay_s: float
-    ) -> None:
+    def publish_delayed(self, message: dict[str, Any], exchange: str, routing_key: str, delay_s: float) -> None:
         """Publish a message that cannot be delivered before `delay_s` seconds have passed."""
         self._publish([encode(message, exchange, routing_key, delay_s)])
 

@@ -21,9 +21,7 @@ def encode(message: dict[str, Any], exchange: str, routing_key: str, delay_s: fl
     """Return the row of a message that `Channel.prepare_message` made. The body is stored as it is."""
     properties = message["properties"]
     body = message["body"]
-    kept = {
-        k: v for k, v in properties.items() if k not in ("delivery_info", "delivery_tag", "body_encoding")
-    }
+    kept = {k: v for k, v in properties.items() if k not in ("delivery_info", "delivery_tag", "body_encoding")}
     meta = _encode(
         (
             message["content-type"],

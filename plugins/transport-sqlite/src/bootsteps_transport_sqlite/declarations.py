@@ -122,8 +122,7 @@ def _leave(con: sqlite3.Connection, queues: Iterable[int]) -> None:
     for queue in queues:
         con.execute("update queue set used_at = ? where id = ?", (time(), queue))
         unused = con.execute(
-            "select 1 from queue where id = ?1 and auto_delete"
-            " and not exists(select 1 from consumer where queue = ?1)",
+            "select 1 from queue where id = ?1 and auto_delete and not exists(select 1 from consumer where queue = ?1)",
             (queue,),
         ).fetchone()
         if unused:

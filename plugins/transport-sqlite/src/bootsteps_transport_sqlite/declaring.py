@@ -65,9 +65,7 @@ class DeclaringChannel(virtual.Channel):
         if not passive and not self._broker.declare_queue(
             name, exclusive=exclusive, auto_delete=auto_delete, arguments=arguments or {}
         ):
-            self._refuse(
-                "RESOURCE_LOCKED", 405, f"queue {name!r} is another connection's own", "queue_declare"
-            )
+            self._refuse("RESOURCE_LOCKED", 405, f"queue {name!r} is another connection's own", "queue_declare")
         return queue_declare_ok_t(name, *self._broker.counts(self._queue(name, "queue_declare")))
 
     def queue_delete(self, queue: str, if_unused: bool = False, if_empty: bool = False, **kwargs: Any) -> int:

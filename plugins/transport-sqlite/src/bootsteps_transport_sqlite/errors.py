@@ -15,9 +15,7 @@ class UnusableBroker(Exception):
     """
 
     def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(
-            f"{what}\n  transport: kernel.transports:sqlite ({_distribution()})\n  try: {remedy}"
-        )
+        super().__init__(f"{what}\n  transport: kernel.transports:sqlite ({_distribution()})\n  try: {remedy}")
 
 
 def _distribution() -> str:

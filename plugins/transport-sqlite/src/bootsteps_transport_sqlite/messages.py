@@ -88,9 +88,7 @@ def give_back(con: sqlite3.Connection, owner: int, ids: Sequence[int], *, counte
     `counted` says that the delivery is held against the message.
     """
     keys = [(id_, owner) for id_ in ids]
-    con.executemany(
-        "delete from message where id = ? and owner = ? and queue not in (select id from queue)", keys
-    )
+    con.executemany("delete from message where id = ? and owner = ? and queue not in (select id from queue)", keys)
     less = 0 if counted else 1
     con.executemany(
         f"update message set owner = null, deliveries = deliveries - {less} where id = ? and owner = ?", keys

@@ -153,9 +153,7 @@ def _make_private(folder: Path, *, ours: bool = True) -> None:
             f"the broker's folder {folder} cannot be made: {exc.strerror}",
             "a path in a folder that this user may write to",
         ) from exc
-    if ours and (
-        found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077 or stat.S_ISLNK(found.st_mode)
-    ):
+    if ours and (found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077 or stat.S_ISLNK(found.st_mode)):
         raise UnusableBroker(
             f"the broker's folder {folder} is open to other users",
             f"chmod 700 {folder}, or remove it when it is not yours",

@@ -56,11 +56,7 @@ def ensure_schema(con: sqlite3.Connection, path: Path) -> None:
                 con.execute(statement)
         con.execute(f"pragma user_version = {VERSION}")
         return
-    kind = (
-        f"was written by another version (schema {found}, ours is {VERSION})"
-        if found
-        else "is no broker file"
-    )
+    kind = f"was written by another version (schema {found}, ours is {VERSION})" if found else "is no broker file"
     raise UnusableBroker(
         f"the SQLite file {path} {kind}",
         "another path; or the version of this distribution that wrote it, to consume what is left",

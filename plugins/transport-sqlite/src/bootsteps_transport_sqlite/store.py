@@ -39,9 +39,7 @@ class Store:
 
     def __init__(self, place: Place, *, synchronous: str = "normal", busy_s: float = 10.0) -> None:
         if synchronous not in SYNCHRONOUS:
-            raise UnusableBroker(
-                f"transport option synchronous={synchronous!r} is not known", "'normal' or 'full'"
-            )
+            raise UnusableBroker(f"transport option synchronous={synchronous!r} is not known", "'normal' or 'full'")
         check_sqlite(sqlite3.sqlite_version_info)
         self.place = place
         self._synchronous = synchronous

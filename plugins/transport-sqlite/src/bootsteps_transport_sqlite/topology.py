@@ -41,10 +41,7 @@ class Topology:
     @classmethod
     def load(cls, con: sqlite3.Connection, generation: int) -> Topology:
         """Read the tables; inside a transaction."""
-        queues = {
-            q[1]: Queue(*q)
-            for q in con.execute("select id, name, ttl_ms, expires_ms from queue order by name")
-        }
+        queues = {q[1]: Queue(*q) for q in con.execute("select id, name, ttl_ms, expires_ms from queue order by name")}
         bindings: dict[str, list[tuple[str, str]]] = {}
         for exchange, key, queue in con.execute(
             "select b.exchange, b.routing_key, q.name from binding b join queue q on q.id = b.queue"

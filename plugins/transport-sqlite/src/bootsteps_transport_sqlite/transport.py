@@ -268,9 +268,7 @@ class Transport(virtual.Transport):
         self._reaped_at = monotonic()
         broker = self.broker
         if broker.store.moved():
-            raise ConnectionResetError(
-                f"the broker file {broker.store.place.database} was removed or replaced"
-            )
+            raise ConnectionResetError(f"the broker file {broker.store.place.database} was removed or replaced")
         broker.reap()
         generation = broker.topology().generation
         if generation != self._generation:
@@ -286,6 +284,4 @@ def _seconds(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise UnusableBroker(
-            f"transport option busy_timeout={value!r} is no number", "seconds, such as 10"
-        ) from None
+        raise UnusableBroker(f"transport option busy_timeout={value!r} is no number", "seconds, such as 10") from None

@@ -14,9 +14,9 @@ class Hub(StartStopStep):
     requires = (TIMER,)
 
     def create(self, worker: WorkerView) -> services.Hub:
-        from kombu.asynchronous.hub import Hub as KombuHub
+        from bootsteps_worker_hub.hub import Hub as EventLoop
 
-        hub: services.Hub = KombuHub(timer=worker.get(TIMER))
+        hub: services.Hub = EventLoop(worker.get(TIMER))
         return hub
 
     def start(self, worker: WorkerView) -> None:
@@ -24,6 +24,7 @@ class Hub(StartStopStep):
 
         set_event_loop(self.obj)  # transports and pools of kombu's make ask for it there
         worker.on_stop(self.obj.close)
+        self.obj.open()
 
     def stop(self, worker: WorkerView) -> None:
         """Nothing more: closing it is registered where it is acquired."""
