@@ -37,7 +37,7 @@ class StepSet(set[type]):
 
 
 def _describe(cls: type) -> str:
-    needs = ", ".join(str(getattr(need, "name", need)) for need in getattr(cls, "requires", ()))
+    needs = ", ".join(str(getattr(need, "name", None) or getattr(need, "__name__", need)) for need in getattr(cls, "requires", ()))
     return f"step:{cls.__module__}.{cls.__qualname__}{{({needs})}}"
 
 

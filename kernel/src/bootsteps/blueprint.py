@@ -235,6 +235,13 @@ class Blueprint:
         """Tell every step, in reverse order, that the worker is going down and nothing will be started again."""
         self.send_all("shutdown")
 
+    def shutdown_nested(self) -> None:
+        """Have the steps that run a blueprint of their own tell its steps so; the guide's worker tells no others."""
+        for slot in self._slots.values():
+            if slot.candidate.name in self.plan.nested:
+                with self._logged(slot, "shutdown"):
+                    slot.step.shutdown(slot.view)
+
     def restart(self, *names: str) -> None:
         """Stop these steps and all that depend on them, then start them again in order; the others go on untouched."""
         self.stop_with_dependants(*names)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from bootsteps import HUB, POOL, RUNNER, Job, Outcome
+from bootsteps import HUB, POOL, RUNNER, App, BootError, Catalogue, Job, Outcome, compose
 from bootsteps.testing import FakeHub, check_step, lifetime
 from bootsteps_worker_pool_solo.pool import SoloPool as Pool
 from bootsteps_worker_pool_solo.step import SoloPool
@@ -99,3 +99,10 @@ def test_the_step_is_the_pool_and_busy_while_it_has_jobs():
 
 def test_keeps_the_contract():
     check_step(SoloPool, {RUNNER: Echo})
+
+
+def test_more_than_one_at_a_time_is_refused_at_boot():
+    app = App(worker_concurrency=4, worker_pool="solo")
+    app.steps["worker"].update([SoloPool])
+    with pytest.raises(BootError, match="worker_concurrency = 4 needs 'concurrency', which pool 'solo' cannot do"):
+        compose(app, Catalogue(()))

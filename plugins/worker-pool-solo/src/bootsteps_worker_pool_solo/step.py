@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bootsteps import HUB, POOL, RUNNER, StartStopStep, WorkerView
+from collections.abc import Iterable
+
+from bootsteps import HUB, POOL, RUNNER, WORKER_CONCURRENCY, Demand, Settings, StartStopStep, WorkerView
 from bootsteps_worker_pool_solo.pool import SoloPool as Pool
 
 __all__ = ["SoloPool"]
@@ -15,6 +17,13 @@ class SoloPool(StartStopStep):
     choice = "solo"
     provides = (POOL,)
     requires = (HUB, RUNNER)
+    settings = (WORKER_CONCURRENCY,)
+
+    @classmethod
+    def demands(cls, settings: Settings) -> Iterable[Demand]:
+        """More than one at a time is more than this pool can do: an error, not a surprise."""
+        number = settings.get(WORKER_CONCURRENCY)
+        return [Demand(POOL, "concurrency", f"worker_concurrency = {number}")] if number and number > 1 else []
 
     def create(self, worker: WorkerView) -> Pool:
         return Pool(worker.get(HUB), worker.get(RUNNER))

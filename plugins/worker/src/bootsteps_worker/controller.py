@@ -91,7 +91,7 @@ class WorkController(Parent):
         if cold:
             log.warning("cold shutdown: what runs is interrupted and given back")
         self.blueprint.stop(terminate=cold)
-        self.blueprint.shutdown()
+        self.blueprint.shutdown_nested()
         log.info("%s is gone.", self.hostname)
 
     @property
