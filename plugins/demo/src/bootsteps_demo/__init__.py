@@ -1,0 +1,1 @@
+"""A composed worker at real work: `kernel demo`."""

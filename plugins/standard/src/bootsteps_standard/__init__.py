@@ -1,0 +1,1 @@
+"""No code: this distribution only depends on the usual set of parts."""
