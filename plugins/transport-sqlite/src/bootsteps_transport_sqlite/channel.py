@@ -117,6 +117,8 @@ class Channel(DeclaringChannel):
         if all(left.queue_id != gone.queue_id for left in self._subscriptions.values()):
             self._unbuffer([row for row in self._buffer if row.queue == gone.queue_id])
         self._broker.remove_consumer(self._consumer_key(consumer_tag), gone.queue_id)
+        if not self._subscriptions:
+            self._broker.flush()  # maybe nobody drains any more
 
     def _consumer_key(self, tag: str) -> str:
         return f"{self.channel_id}:{tag}"
