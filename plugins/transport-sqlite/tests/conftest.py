@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """Brokers in temporary folders, and other processes that use them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """Consuming on kombu's event loop, and wake-ups that come at the worst moment."""
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def rows(con: Connection) -> int:
 
 @pytest.mark.usefixtures("no_reaper")
 def test_the_loop_delivers_what_others_publish(connect: Connect, hub: Hub) -> None:
-    con, other, got = connect(), connect(), []
+    con, other = connect(), connect()
+    got: list[Any] = []
 
     def taken(body: Any, message: Any) -> None:
         got.append(body)
@@ -81,7 +83,8 @@ def test_the_loop_delivers_what_others_publish(connect: Connect, hub: Hub) -> No
 def test_acknowledgements_from_elsewhere_are_committed_within_ten_milliseconds(
     connect: Connect, hub: Hub
 ) -> None:
-    con, other, held = connect(), connect(), []
+    con, other = connect(), connect()
+    held: list[Any] = []
     for number in range(5):
         other.Producer().publish(number, routing_key="q")
     with con.Consumer(Queue("q"), on_message=held.append, prefetch_count=100):
@@ -100,7 +103,8 @@ def test_acknowledgements_from_elsewhere_are_committed_within_ten_milliseconds(
 
 @pytest.mark.usefixtures("no_reaper")
 def test_a_freed_place_is_filled_while_the_others_are_busy(connect: Connect, hub: Hub) -> None:
-    con, other, held = connect(), connect(), []
+    con, other = connect(), connect()
+    held: list[Any] = []
     for number in range(20):
         other.Producer().publish(number, routing_key="q")
     consumer = con.Consumer(Queue("q"), on_message=held.append, prefetch_count=8)
@@ -118,18 +122,20 @@ def test_a_freed_place_is_filled_while_the_others_are_busy(connect: Connect, hub
 
 @pytest.mark.usefixtures("no_reaper")
 def test_a_delayed_message_wakes_the_loop(connect: Connect, hub: Hub) -> None:
-    con, other, got = connect(), connect(), []
+    con, other = connect(), connect()
+    got: list[Any] = []
     with con.Consumer(Queue("q"), on_message=got.append, no_ack=True):
         con.register_with_event_loop(hub)
         hub.run_once()
-        channel = other.default_channel
+        channel: Any = other.default_channel
         channel.publish_delayed(channel.prepare_message(b"later"), "", "q", 0.05)
         turn_until(hub, lambda: len(got) == 1)
 
 
 @pytest.mark.usefixtures("no_reaper")
 def test_a_message_between_the_look_and_the_sleep_of_the_loop_is_not_lost(connect: Connect, hub: Hub) -> None:
-    con, other, got = connect(), connect(), []
+    con, other = connect(), connect()
+    got: list[Any] = []
     with con.Consumer(Queue("q"), on_message=got.append, no_ack=True):
         con.register_with_event_loop(hub)
         for _ in range(3):
@@ -153,8 +159,10 @@ def test_a_message_between_the_look_and_the_sleep_of_the_loop_is_not_lost(connec
 def test_a_message_between_the_look_and_the_select_is_not_lost(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    con, other, got = connect(), connect(), []
-    sleep, sent = select.select, []
+    con, other = connect(), connect()
+    got: list[Any] = []
+    sleep = select.select
+    sent: list[bool] = []
 
     def publish_and_select(*args: Any) -> Any:
         if not sent:
@@ -162,7 +170,7 @@ def test_a_message_between_the_look_and_the_select_is_not_lost(
             other.Producer().publish(1, routing_key="q")
         return sleep(*args)
 
-    monkeypatch.setattr(transport.select, "select", publish_and_select)
+    monkeypatch.setattr(select, "select", publish_and_select)
     with con.Consumer(Queue("q"), on_message=got.append, no_ack=True):
         con.drain_events(timeout=20)
     assert sent
@@ -171,7 +179,8 @@ def test_a_message_between_the_look_and_the_select_is_not_lost(
 
 @pytest.mark.usefixtures("no_reaper")
 def test_a_full_wake_up_socket_loses_nothing(connect: Connect) -> None:
-    con, other, got = connect(), connect(), []
+    con, other = connect(), connect()
+    got: list[Any] = []
     with con.Consumer(Queue("q"), on_message=got.append, no_ack=True):
         for number in range(2000):
             other.Producer().publish(number, routing_key="q")
@@ -180,7 +189,8 @@ def test_a_full_wake_up_socket_loses_nothing(connect: Connect) -> None:
 
 
 def test_a_message_whose_sender_died_before_the_wake_up_is_found(connect: Connect, hub: Hub) -> None:
-    con, other, got = connect(), connect(), []
+    con, other = connect(), connect()
+    got: list[Any] = []
     with con.Consumer(Queue("q"), on_message=got.append, no_ack=True):
         con.register_with_event_loop(hub)
         hub.run_once()

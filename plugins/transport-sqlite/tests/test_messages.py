@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """What a stock kombu client sees, in one process and blocking."""
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def declared(con: Connection, *queues: Queue) -> None:
 
 
 def test_a_message_comes_as_it_was_sent(connect: Connect) -> None:
-    con, got = connect(), []
+    con = connect()
+    got: list[Any] = []
     queue = Queue("tasks", Exchange("ex"), "key")
     con.Producer().publish(
         {"é": [1, None]},
@@ -170,7 +172,7 @@ def test_expired_messages_are_dropped(connect: Connect, clock: Clock) -> None:
 
 
 def test_an_expiration_that_is_no_number_is_refused(connect: Connect) -> None:
-    channel = connect().default_channel
+    channel: Any = connect().default_channel
     message = channel.prepare_message("x", properties={"expiration": "soon"})
     with pytest.raises(ChannelError, match="'soon' is no number of milliseconds"):
         channel.basic_publish(message, "", "q")
@@ -198,7 +200,7 @@ def test_an_unused_queue_expires(connect: Connect, clock: Clock) -> None:
 
 def test_a_delayed_message_waits_and_keeps_its_place(connect: Connect, clock: Clock) -> None:
     con = connect()
-    channel = con.default_channel
+    channel: Any = con.default_channel
     channel.publish_delayed(channel.prepare_message(b"later"), "", "q", 30.0)
     con.Producer().publish(b"now", routing_key="q", content_type="raw")
     got: list[bytes] = []
@@ -222,7 +224,7 @@ def test_an_idle_consumer_wakes_for_a_delayed_message(
     with con.Consumer(Queue("q"), on_message=lambda message: got.append(monotonic()), no_ack=True):
         with pytest.raises(TimeoutError):
             con.drain_events(timeout=0.01)
-        channel = other.default_channel
+        channel: Any = other.default_channel
         sent = monotonic()
         channel.publish_delayed(channel.prepare_message(b"later"), "", "q", 0.3)
         con.drain_events(timeout=20)
@@ -266,7 +268,8 @@ def test_given_back_without_count_looks_like_new(connect: Connect) -> None:
     con = connect()
     con.Producer().publish(1, routing_key="q")
     message = Queue("q")(con.default_channel).get()
-    con.default_channel.give_back([message.delivery_tag], counted=False)
+    channel: Any = con.default_channel
+    channel.give_back([message.delivery_tag], counted=False)
     again = Queue("q")(con.default_channel).get()
     assert again.delivery_info["delivery_count"] == 0
     assert again.headers == {}
@@ -277,7 +280,7 @@ def test_closing_a_channel_counts_only_what_was_handed_over(connect: Connect) ->
     for number in range(4):
         con.Producer().publish(number, routing_key="q")
     got: list[Any] = []
-    channel = con.channel()
+    channel: Any = con.channel()
     consumer = channel.Consumer(Queue("q"), callbacks=[lambda body, message: got.append(body)])
     consumer.consume()
     con.drain_events(timeout=5)
@@ -304,7 +307,8 @@ def test_recover_gives_everything_back(connect: Connect) -> None:
 
 
 def test_the_prefetch_count_is_the_limit(connect: Connect) -> None:
-    con, held = connect(), []
+    con = connect()
+    held: list[Any] = []
     for number in range(10):
         con.Producer().publish(number, routing_key="q")
     consumer = con.Consumer(Queue("q"), on_message=held.append, prefetch_count=3)
@@ -326,7 +330,8 @@ def test_the_prefetch_count_is_the_limit(connect: Connect) -> None:
 
 
 def test_a_lowered_prefetch_count_returns_the_buffer(connect: Connect) -> None:
-    con, other, held = connect(), connect(), []
+    con, other = connect(), connect()
+    held: list[Any] = []
     for number in range(10):
         con.Producer().publish(number, routing_key="q")
     consumer = con.Consumer(Queue("q"), on_message=held.append, prefetch_count=10)
@@ -337,14 +342,16 @@ def test_a_lowered_prefetch_count_returns_the_buffer(connect: Connect) -> None:
 
 
 def test_multiple_settles_all_up_to_a_tag(connect: Connect) -> None:
-    con, held = connect(), []
+    con = connect()
+    held: list[Any] = []
     for number in range(6):
         con.Producer().publish(number, routing_key="q")
     with con.Consumer(Queue("q"), on_message=held.append):
         for _ in range(6):
             con.drain_events(timeout=5)
         held[3].ack(multiple=True)
-        con.default_channel.ack_many([held[5].delivery_tag])
+        channel: Any = con.default_channel
+        channel.ack_many([held[5].delivery_tag])
         with pytest.raises(TimeoutError):
             con.drain_events(timeout=0)
         assert rows(con) == 1
@@ -371,7 +378,7 @@ def test_a_batch_is_one_transaction(connect: Connect) -> None:
 
 
 def test_publish_many_is_all_or_none(connect: Connect) -> None:
-    channel = connect().default_channel
+    channel: Any = connect().default_channel
     channel.queue_declare("q")
     messages = [channel.prepare_message(b"x") for _ in range(3)]
     channel.publish_many([(message, "", "q") for message in messages])
@@ -394,7 +401,7 @@ def test_a_persistent_message_waits_for_its_queue_and_a_transient_one_does_not(c
 
 
 def test_what_is_not_declared_is_an_error(connect: Connect) -> None:
-    channel = connect().default_channel
+    channel: Any = connect().default_channel
     with pytest.raises(ChannelError, match="no exchange 'ex'"):
         channel.exchange_declare("ex", passive=True)
     with pytest.raises(ChannelError, match="no exchange 'ex'"):
@@ -431,7 +438,8 @@ def test_an_exclusive_queue_belongs_to_its_connection(connect: Connect) -> None:
 
 
 def test_a_consumer_survives_its_queue(connect: Connect) -> None:
-    con, other, got = connect(), connect(), []
+    con, other = connect(), connect()
+    got: list[Any] = []
     with con.Consumer(Queue("q"), callbacks=[lambda body, message: got.append(body)], no_ack=True):
         other.default_channel.queue_delete("q")
         other.Producer().publish("again", routing_key="q")
@@ -450,7 +458,8 @@ def test_a_deleted_queue_takes_what_is_given_back_to_it(connect: Connect) -> Non
 
 
 def test_two_channels_share_a_queue_in_one_connection(connect: Connect) -> None:
-    con, seen = connect(), []
+    con = connect()
+    seen: list[Any] = []
     for number in range(20):
         con.Producer().publish(number, routing_key="q")
 
@@ -471,7 +480,8 @@ def test_two_channels_share_a_queue_in_one_connection(connect: Connect) -> None:
 
 
 def test_several_queues_have_their_turn(connect: Connect) -> None:
-    con, got = connect(), []
+    con = connect()
+    got: list[Any] = []
     for number in range(100):
         con.Producer().publish(number, routing_key=f"q{number % 2}")
 
@@ -500,7 +510,7 @@ def test_a_row_that_cannot_be_read_is_dropped(connect: Connect, caplog: pytest.L
 
 def test_a_closed_channel_refuses(connect: Connect) -> None:
     con = connect()
-    channel = con.channel()
+    channel: Any = con.channel()
     channel.close()
     channel.close()
     with pytest.raises(con.connection_errors, match="the channel is closed"):

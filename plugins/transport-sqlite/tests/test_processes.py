@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """Several processes on one file, and what is left when one of them dies."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """The kombu channel: consumers, the buffer of reserved messages, prefetch and settlement."""
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Channel(DeclaringChannel):
     connection: Transport | None
 
     def __init__(self, connection: Transport, **kwargs: Any) -> None:
-        super().__init__(connection, **kwargs)  # type: ignore[no-untyped-call]
+        super().__init__(connection, **kwargs)
         self._broker = connection.broker
         self._transport = connection
         self._pid = os.getpid()

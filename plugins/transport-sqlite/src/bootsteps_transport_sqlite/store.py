@@ -196,7 +196,7 @@ class Store:
                         f"{self._busy_s:g} s\n  transport: kernel.transports:sqlite\n"
                         f"  try: find the process that holds it (fuser {self.place.database})"
                     ) from exc
-            sleep(pause * random.uniform(0.5, 1.5))  # spreads the writers, no secret
+            sleep(pause * random.uniform(0.5, 1.5))  # spreads the writers
             pause = min(pause * 1.5, 0.005)
 
 
