@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """Another process on the broker: `peer.py VERB URL ARGS...`, one JSON line on stdout for each event."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """URL, files, modes, and what is refused before anything is written."""
 
 from __future__ import annotations

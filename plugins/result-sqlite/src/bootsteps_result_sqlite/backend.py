@@ -38,14 +38,13 @@ class SqliteBackend:
 
     def __init__(self, app: App, url: str) -> None:
         conf = app.conf
-        extended = conf["result_extended"]
         self.path = path_of(url)
-        self._columns = (*PLAIN, *EXTENDED) if extended else PLAIN
+        self._columns = (*PLAIN, *EXTENDED) if conf["result_extended"] else PLAIN
         self._serializer: str = conf["result_serializer"]
         accept = conf["result_accept_content"]
         self._accept = frozenset({self._serializer, *(conf["accept_content"] if accept is None else accept)})
         self._expires_s: float = conf["result_expires"] or 0.0
-        self._connections = PerProcess(lambda: Connections(self.path, extended=extended))
+        self._connections = PerProcess(lambda: Connections(self.path))
         self._upsert = upsert(self._columns)
         self._cleanup_lock = Lock()
         self._cleanup_at = monotonic() + CLEANUP_EVERY_S

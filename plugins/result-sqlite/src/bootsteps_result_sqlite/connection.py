@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -43,9 +43,8 @@ class Connections:
     Two, because `pragma data_version` tells a connection only of the commits of others.
     """
 
-    def __init__(self, path: Path, *, extended: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._extended = extended
         self._read_lock, self._write_lock = Lock(), Lock()
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
@@ -78,7 +77,7 @@ class Connections:
         if self._writer is None:
             _prepare(self._path)
             con = _patiently(lambda: _connect(self._path))
-            _patiently(lambda: _transaction(con, lambda con: create(con, extended=self._extended)))
+            _patiently(lambda: _transaction(con, lambda con: create(con)))
             self._writer = con
         return self._writer
 
@@ -86,10 +85,9 @@ class Connections:
 def _prepare(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Only created, never opened here: closing a second descriptor would drop SQLite's locks (fcntl(2)).
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        return
+        with suppress(FileExistsError):
+            # Only created, never opened here: closing a second descriptor would drop SQLite's locks (fcntl(2)).
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as exc:
         what = f"the results file {path} cannot be created: {exc.strerror}"
         fix = "result_backend with a path that this user may write to"

@@ -9,7 +9,7 @@ __all__ = ["EXTENDED", "PLAIN", "create", "delete_before", "select", "upsert"]
 
 #: The columns that are always there.
 PLAIN = ("task_id", "status", "result", "date_done", "traceback", "children")
-#: Further columns with `result_extended`, and their types.
+#: Further columns and their types. Celery 5.7 makes them always and fills them with `result_extended`.
 EXTENDED = {
     "name": "VARCHAR(155)",
     "args": "BLOB",
@@ -23,7 +23,8 @@ EXTENDED = {
 TABLES = """
 create table if not exists celery_taskmeta (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, task_id VARCHAR(155), status VARCHAR(50), result BLOB,
-    date_done DATETIME, traceback TEXT, children BLOB, UNIQUE (task_id));
+    date_done DATETIME, traceback TEXT, children BLOB, name VARCHAR(155), args BLOB, kwargs BLOB, worker VARCHAR(155),
+    retries INTEGER, queue VARCHAR(155), stamps BLOB, UNIQUE (task_id));
 create index if not exists ix_celery_taskmeta_date_done on celery_taskmeta (date_done);
 create table if not exists celery_tasksetmeta (
     id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, taskset_id VARCHAR(155), result BLOB, date_done DATETIME,
@@ -32,12 +33,11 @@ create index if not exists ix_celery_tasksetmeta_date_done on celery_tasksetmeta
 """
 
 
-def create(con: sqlite3.Connection, *, extended: bool) -> None:
+def create(con: sqlite3.Connection) -> None:
     """Make what is missing, inside the caller's write transaction."""
     for statement in filter(str.strip, TABLES.split(";")):
         con.execute(statement)
-    if not extended:
-        return
+    # A file of an older Celery may lack some.
     present = {row[1] for row in con.execute("pragma table_info(celery_taskmeta)")}
     for column, kind in EXTENDED.items():
         if column not in present:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from typing import Any
 
+from bootsteps.errors import did_you_mean
 from bootsteps_tasks.errors import InvalidMessage
 from bootsteps_tasks.repr import bounded_repr
 
@@ -136,8 +137,13 @@ def _serialize(value: Any, serializer: str) -> tuple[bytes, str, str]:
 
 
 def _compress(body: bytes, compression: str) -> tuple[bytes, str]:
-    from kombu.compression import compress
+    from kombu.compression import compress, encoders, get_encoder
 
+    try:
+        get_encoder(compression)
+    except KeyError:
+        near = did_you_mean(compression, ("gzip", "bzip2", "lzma", "zstd", "brotli", *encoders()))
+        raise ValueError(f"there is no compression {compression!r}; {near}".rstrip("; ")) from None
     compressed, mime = compress(body, compression)
     return bytes(compressed), str(mime)
 

@@ -9,6 +9,7 @@ from threading import RLock
 from typing import Any, NamedTuple, TypeVar
 
 from bootsteps_tasks.message import TaskMessage
+from bootsteps_tasks.places import mask_url
 from bootsteps_tasks.routing import Route
 
 __all__ = ["Publisher", "Sent"]
@@ -102,7 +103,7 @@ class Publisher:
             return publish()
         except self._errors() as exc:
             self._drop()
-            raise OperationalError(f"the broker cannot be reached: {exc}") from exc
+            raise OperationalError(f"the broker cannot be reached: {mask_url(str(exc))}") from exc
 
     def _errors(self) -> tuple[type[BaseException], ...]:
         from kombu.exceptions import OperationalError

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bootsteps_tasks.message import TaskHeaders
 
 __all__ = ["Context", "current_request", "executing"]
 
@@ -52,6 +56,52 @@ class Context:
     #: Result tuples of the tasks published during this run (wire reference 15.1).
     children: list[Any] = field(default_factory=list)
     called_directly: bool = True
+
+    @classmethod
+    def of(
+        cls,
+        found: TaskHeaders,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        delivery_info: Mapping[str, Any],
+        hostname: str,
+        headers: Mapping[str, Any],
+        embed: Mapping[str, Any],
+    ) -> Context:
+        """Return the context of a message."""
+        return cls(
+            id=found.id,
+            task=found.name,
+            args=args,
+            kwargs=kwargs,
+            retries=found.retries,
+            delivery_info=delivery_info,
+            hostname=hostname,
+            headers=headers,
+            root_id=found.root_id,
+            parent_id=found.parent_id,
+            group=found.group,
+            group_index=found.group_index,
+            eta=_text(found.eta),
+            expires=_text(found.expires),
+            timelimit=found.timelimit,
+            reply_to=found.reply_to,
+            correlation_id=found.correlation_id,
+            origin=found.origin,
+            shadow=found.shadow,
+            ignore_result=found.ignore_result,
+            argsrepr=found.argsrepr,
+            kwargsrepr=found.kwargsrepr,
+            callbacks=embed.get("callbacks"),
+            errbacks=embed.get("errbacks"),
+            chain=embed.get("chain"),
+            chord=embed.get("chord"),
+            called_directly=False,
+        )
+
+
+def _text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 _current: ContextVar[Context | None] = ContextVar("bootsteps_tasks_request", default=None)

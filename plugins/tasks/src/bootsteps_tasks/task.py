@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 
 from bootsteps_tasks.errors import MaxRetriesExceededError, Reject, Retry
 from bootsteps_tasks.options import TASK_OPTIONS, CallOptions, TaskOptions, refuse_unknown
-from bootsteps_tasks.request import Context, current_request
+from bootsteps_tasks.request import Context, current_request, executing
 
 if TYPE_CHECKING:
     from bootsteps_tasks.app import App
+    from bootsteps_tasks.message import TaskHeaders
     from bootsteps_tasks.result import AsyncResult
 
 __all__ = ["Task"]
@@ -126,6 +127,23 @@ class Task(Generic[P, R]):
         """The request that is being executed; an empty one when the task was called as a function."""
         current = current_request()
         return current if current is not None and current.task == self.name else Context(task=self.name)
+
+    def executing(
+        self,
+        headers: TaskHeaders,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        delivery_info: Mapping[str, Any],
+        hostname: str,
+        *,
+        raw: Mapping[str, Any] | None = None,
+        embed: Mapping[str, Any] | None = None,
+    ) -> executing:
+        """`with task.executing(...):` is how a worker runs it: `request` tells of this message inside.
+
+        `raw` are the message's headers as they came, `embed` is the third part of its body.
+        """
+        return executing(Context.of(headers, args, kwargs, delivery_info, hostname, raw or {}, embed or {}))
 
     def call_options(self) -> dict[str, Any]:
         """The options that the task itself gives to each of its messages."""

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """The embedded broker: a kombu transport on one SQLite file, shared by many processes, without a server."""
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def connection(url: str, **options: Any) -> Connection:
 
     from bootsteps_transport_sqlite.transport import Transport
 
-    return Connection(url, transport=Transport, **options)  # type: ignore[no-untyped-call]
+    return Connection(url, transport=Transport, **options)
 
 
 def __getattr__(name: str) -> Any:

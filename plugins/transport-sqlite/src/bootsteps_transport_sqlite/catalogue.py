@@ -38,7 +38,7 @@ class Catalogue:
         generation: int = self.store.rows("select generation from topology")[0][0]
         if self._is_known(generation) and self._topology is not None:
             return self._topology
-        with self.store as con:
+        with self.store.reading() as con:
             return self._fresh(con)
 
     def _listeners(self, con: sqlite3.Connection, queues: Iterable[int]) -> tuple[str, ...]:

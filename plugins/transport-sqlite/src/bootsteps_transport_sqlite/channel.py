@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """The kombu channel: consumers, the buffer of reserved messages, prefetch and settlement."""
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Channel(DeclaringChannel):
     connection: Transport | None
 
     def __init__(self, connection: Transport, **kwargs: Any) -> None:
-        super().__init__(connection, **kwargs)  # type: ignore[no-untyped-call]
+        super().__init__(connection, **kwargs)
         self._broker = connection.broker
         self._transport = connection
         self._pid = os.getpid()
@@ -115,6 +116,8 @@ class Channel(DeclaringChannel):
         if all(left.queue_id != gone.queue_id for left in self._subscriptions.values()):
             self._unbuffer([row for row in self._buffer if row.queue == gone.queue_id])
         self._broker.remove_consumer(self._consumer_key(consumer_tag), gone.queue_id)
+        if not self._subscriptions:
+            self._broker.flush()  # maybe nobody drains any more
 
     def _consumer_key(self, tag: str) -> str:
         return f"{self.channel_id}:{tag}"

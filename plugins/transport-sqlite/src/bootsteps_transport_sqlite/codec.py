@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """A kombu message as a row, and back."""
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def _expiration_ms(properties: dict[str, Any]) -> int | None:
     try:
         return max(0, int(value))
     except (TypeError, ValueError):
-        raise ChannelError(  # type: ignore[no-untyped-call]
+        raise ChannelError(
             f"PRECONDITION_FAILED - expiration {value!r} is no number of milliseconds",
             (60, 40),
             "Channel.basic_publish",
@@ -71,7 +72,7 @@ class Message(virtual.Message):
 
     def __init__(self, **fields: Any) -> None:
         # Past virtual.Message, which would decode an envelope that we do not have.
-        super(virtual.Message, self).__init__(**fields)  # type: ignore[no-untyped-call]
+        super(virtual.Message, self).__init__(**fields)
 
 
 def decode(row: Row, channel: Any, tag: int, consumer_tag: str | None) -> Message:

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-untyped-call"
 """The part of the kombu channel that declares exchanges, queues and bindings."""
 
 from __future__ import annotations
@@ -139,13 +140,13 @@ class DeclaringChannel(virtual.Channel):
 
     def _check_open(self) -> None:
         if self.closed:
-            raise RecoverableConnectionError("the channel is closed")  # type: ignore[no-untyped-call]
+            raise RecoverableConnectionError("the channel is closed")
 
     def _not_found(self, kind: str, name: str, method: str) -> NoReturn:
         self._refuse("NOT_FOUND", 404, f"no {kind} {name!r}", method)
 
     def _refuse(self, reason: str, code: int, what: str, method: str) -> NoReturn:
-        raise ChannelError(  # type: ignore[no-untyped-call]
+        raise ChannelError(
             f"{reason} - {what} in {self._broker.store.place.database}",
             (0, 0),
             f"Channel.{method}",

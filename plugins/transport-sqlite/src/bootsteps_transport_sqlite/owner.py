@@ -33,6 +33,7 @@ class Owner:
         self.id = 0
         _held.add(self)  # before the file exists, so that no thread of ours tests it
         self._lock = _lock_new(self.lock_path)
+        place.make_folders()  # the last of the others removes the one for sockets
         self.socket = _bind(self.socket_path)
         _forget_in_children()
 
@@ -56,6 +57,9 @@ class Owner:
         if self.pid == os.getpid():
             for path in (self.socket_path, self.lock_path):
                 path.unlink(missing_ok=True)
+            if self.socket_path.parent != self.lock_path.parent:
+                with contextlib.suppress(OSError):  # others may have theirs in it
+                    self.socket_path.parent.rmdir()
         self.abandon()
 
     def abandon(self) -> None:

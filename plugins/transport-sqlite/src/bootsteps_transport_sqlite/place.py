@@ -62,9 +62,13 @@ class Place:
         """Create what is missing. Raises `UnusableBroker` where the broker could not be safe."""
         _make_private(self.database.parent, ours=False)
         self._refuse_network()
+        self.make_folders()
+        self._create_database()
+
+    def make_folders(self) -> None:
+        """Create the folders of locks and sockets."""
         _make_private(self.locks)
         _make_private(self.sockets)
-        self._create_database()
 
     def _refuse_network(self) -> None:
         found = network_file_system(self.database.parent.resolve(), _mounts())

@@ -7,7 +7,8 @@ import random
 import sqlite3
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic, sleep
 from types import TracebackType
 from typing import Any
@@ -83,6 +84,19 @@ class Store:
                 self.rollbacks += 1
                 con.execute("rollback")
             self._lock.release()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """One view of the file for several queries; waits for no writer."""
+        with self._lock:
+            self.rows("select 1")  # opens it
+            con = self._con
+            assert con is not None
+            con.execute("begin")
+            try:
+                yield con
+            finally:
+                con.execute("rollback")
 
     def rows(self, sql: str, args: tuple[Any, ...] = ()) -> list[Any]:
         """Return the rows of one query, outside any transaction."""
@@ -180,7 +194,7 @@ class Store:
                         f"{self._busy_s:g} s\n  transport: kernel.transports:sqlite\n"
                         f"  try: find the process that holds it (fuser {self.place.database})"
                     ) from exc
-            sleep(pause * random.uniform(0.5, 1.5))  # spreads the writers, no secret
+            sleep(pause * random.uniform(0.5, 1.5))  # spreads the writers
             pause = min(pause * 1.5, 0.005)
 
 

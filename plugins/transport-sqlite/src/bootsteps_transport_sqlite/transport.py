@@ -194,7 +194,6 @@ class Transport(virtual.Transport):
             self.broker.flush()
         if self._buffered() or self._wants(eager=False):
             self.broker.owner.poke()  # nor would call_soon shorten it
-        self._watch_delayed()
 
     def _turn(self, eager: bool) -> None:
         """Deliver what is there, one reservation at most, so that others have their turn too."""
@@ -202,6 +201,7 @@ class Transport(virtual.Transport):
             self._reserve(eager)
         while self._deliver_one():
             pass
+        self._watch_delayed()
 
     def _flush_and_turn(self) -> None:
         self._flush_timer = None
@@ -217,6 +217,8 @@ class Transport(virtual.Transport):
         self._due_at, self._due_timer = due, None
         if due is not None and self._hub is not None:
             self._due_timer = self._hub.call_later(max(due - time(), 0.0), self._on_due)
+            if self._in_tick:
+                self.broker.owner.poke()
 
     def _on_due(self) -> None:
         self._due_timer = None
