@@ -19,7 +19,9 @@ from bootsteps_demo.job import python_files
 
 def test_a_file_is_measured(tmp_path):
     file = tmp_path / "x.py"
-    file.write_text("import os, sys.path\nfrom json import loads\nfrom . import me\n\ndef f():\n    pass\n\ndef g(): pass\n")
+    file.write_text(
+        "import os, sys.path\nfrom json import loads\nfrom . import me\n\ndef f():\n    pass\n\ndef g(): pass\n"
+    )
     assert measure(str(file)) == {
         "path": str(file), "lines": 8, "functions": 2, "longest": ("f", 2), "imports": ["json", "os", "sys"],
     }  # fmt: skip

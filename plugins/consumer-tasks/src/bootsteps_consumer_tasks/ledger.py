@@ -57,6 +57,7 @@ class Ledger:
         self._waiting: OrderedDict[int, Request] = OrderedDict()
         self._by_id: dict[str, Request] = {}
         self._unacknowledged: OrderedDict[str, None] = OrderedDict()
+        self._counts: Counter[State] = Counter()
         #: How many tasks were received, by name.
         self.total: Counter[str] = Counter()
 
@@ -66,26 +67,30 @@ class Ledger:
 
     def reserve(self, request: Request) -> None:
         """Put a request in line for the pool."""
-        request.state, request.release = State.RESERVED, None
-        self._note(request)
+        request.release = None
+        self._enter(request, State.RESERVED)
         self._waiting[request.seq] = request
 
     def hold(self, request: Request, release: Callable[[], None]) -> None:
         """Keep a request until `reserve` is called for it; `release()` undoes what will call it."""
-        request.state, request.release = State.HELD, release
-        self._note(request)
+        request.release = release
+        self._enter(request, State.HELD)
 
-    def _note(self, request: Request) -> None:
-        if request.seq not in self._requests:
+    def _enter(self, request: Request, state: State) -> None:
+        if request.seq in self._requests:
+            self._counts[request.state] -= 1
+        else:
             self._requests[request.seq] = self._by_id[request.headers.id] = request
             self.total[request.headers.name] += 1
+        request.state = state
+        self._counts[state] += 1
 
     def take(self, most: int) -> list[Request]:
         """Return the requests that go to the pool now, oldest first."""
         taken: list[Request] = []
         while self._waiting and len(taken) < most:
             _, request = self._waiting.popitem(last=False)
-            request.state = State.ACTIVE
+            self._enter(request, State.ACTIVE)
             taken.append(request)
         return taken
 
@@ -96,6 +101,7 @@ class Ledger:
             self._waiting.pop(seq, None)
             if self._by_id.get(request.headers.id) is request:
                 del self._by_id[request.headers.id]
+            self._counts[request.state] -= 1
             request.state = State.SETTLED
         return request
 
@@ -140,11 +146,11 @@ class Ledger:
 
     def active(self) -> int:
         """How many requests the pool has."""
-        return sum(request.state is State.ACTIVE for request in self._requests.values())
+        return self.count(State.ACTIVE)
 
-    def with_state(self, state: State) -> list[Request]:
-        """A snapshot of the requests in this state, oldest first."""
-        return [request for request in self._requests.values() if request.state is state]
+    def count(self, state: State) -> int:
+        """How many requests are in this state."""
+        return self._counts[state]
 
     def running(self) -> Sequence[RunningRequest]:
         """The requests that are being executed, in the order in which they started."""

@@ -14,13 +14,13 @@ from bootsteps import (
     TIMER,
     ConsumerView,
     KernelError,
-    Pool,
     Runner,
     Setting,
     Step,
     WorkerView,
 )
 from bootsteps_consumer import CONNECTION
+from bootsteps_consumer_tasks.handover import HandOver
 from bootsteps_consumer_tasks.keys import QOS, SETTLEMENT, STRATEGIES, TASK_CONSUMER
 from bootsteps_consumer_tasks.ledger import Ledger
 from bootsteps_consumer_tasks.settlement import Settlement
@@ -91,43 +91,33 @@ class Tasks(Step):
     def start(self, consumer: ConsumerView) -> None:
         from kombu.common import QoS
 
-        app, pool, hub = consumer.app, consumer.get(POOL), consumer.get(HUB)
-        self._ledger = ledger = _ledger(consumer)
-        settlement, timer = consumer.get(SETTLEMENT), consumer.get(TIMER)
-        self._intake = Intake(app, consumer.hostname, ledger, settlement, timer, consumer.hooks)
-        consumer.on_stop(partial(self._hang_up, ledger))
+        app, pool, ledger = consumer.app, consumer.get(POOL), _ledger(consumer)
+        intake = Intake(app, consumer.hostname, ledger, consumer.get(SETTLEMENT), consumer.get(TIMER), consumer.hooks)
+        consumer.on_stop(intake.hang_up)
         queues = app.queues(consumer.setting(QUEUES))
-        task_consumer = consumer.get(CONNECTION).Consumer(queues, on_message=self._intake.on_message)
+        task_consumer = consumer.get(CONNECTION).Consumer(queues, on_message=intake.on_message)
         qos = QoS(task_consumer.qos, pool.concurrency * consumer.setting(PREFETCH))
-        consumer.lend(STRATEGIES, self._intake.strategies)
+        consumer.lend(STRATEGIES, intake.strategies)
         consumer.lend(TASK_CONSUMER, task_consumer)
         consumer.lend(QOS, qos)
-        turn = partial(_turn, ledger, pool, qos)
-        hub.on_tick.add(turn)
-        consumer.on_stop(lambda: hub.on_tick.discard(turn))
-        qos.update()
+        self._intake, self._handover = intake, HandOver(ledger, pool, qos)
+        hub = consumer.get(HUB)
+        hub.on_tick.add(self._handover)
+        consumer.on_stop(lambda: hub.on_tick.discard(self._handover))
         task_consumer.consume()
         self._names = [queue.name for queue in queues]
         consumer.log.info("consuming from %s", ", ".join(self._names))
 
     def close(self, consumer: ConsumerView) -> None:
         """Take no more messages, and give back those that the pool does not have."""
+        consumer.get(HUB).on_tick.discard(self._handover)
         consumer.get(TASK_CONSUMER).cancel()
-        returned = self._ledger.unstarted()
-        for request in reversed(returned):
-            request.delivery.requeue()
-        consumer.log.info(
-            "gave back %d tasks that were not started; %d are running", len(returned), self._ledger.active()
-        )
+        given_back, running = self._intake.close(), _ledger(consumer).active()
+        consumer.log.info("gave back %d tasks that were not started; %d are running", given_back, running)
 
     def terminate(self, consumer: ConsumerView) -> None:
         """Give back everything that can be run again."""
-        unsettled = [request for request in self._ledger.unsettled() if request.delivery.requeue()]
-        consumer.log.warning("gave back %d tasks", len(unsettled))
-
-    def _hang_up(self, ledger: Ledger) -> None:
-        self._intake.line.up = False
-        ledger.lose(self._intake.line)
+        consumer.log.warning("gave back %d tasks", self._intake.give_back(_ledger(consumer).unsettled()))
 
     def info(self, consumer: ConsumerView) -> dict[str, Any]:
         return {"prefetch_count": consumer.get(QOS).value, "queues": self._names}
@@ -137,16 +127,3 @@ def _ledger(consumer: ConsumerView) -> Ledger:
     ledger = consumer.get(REQUESTS)
     assert isinstance(ledger, Ledger), "the step Requests of this distribution lends it"
     return ledger
-
-
-def _turn(ledger: Ledger, pool: Pool, qos: Any) -> None:
-    """Hand on what the pool takes now; tell the broker if the prefetch limit was changed."""
-    if qos.prev != qos.value:
-        qos.update()
-    taken = ledger.take(pool.free())
-    if not taken:
-        return
-    for request in taken:
-        if not request.acks_late:
-            request.delivery.ack()
-    pool.submit([request.job() for request in taken])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -37,17 +37,35 @@ class Intake:
         self._settlement = settlement
         self._timer = timer
         self._hooks = hooks
-        self.line = Line()
+        self._line = Line()
+        self._closed = False
         #: Task name to the function that takes a message of that task.
         self.strategies: Mapping[str, Callable[[Any], None]] = {
             name: self._strategy(task) for name, task in app.tasks.items()
         }
 
+    def close(self) -> int:
+        """Take no more messages and give back what the pool does not have; return how many that were."""
+        self._closed = True
+        return self.give_back(self._ledger.unstarted())
+
+    def give_back(self, requests: Sequence[Request]) -> int:
+        """Give back what is not settled yet, the last first, so that the first is the next; return how many."""
+        return sum(request.delivery.requeue() for request in reversed(requests))
+
+    def hang_up(self) -> None:
+        """The connection is no more: what came by it cannot be settled, and what was not started is forgotten."""
+        self._line.up = False
+        self._ledger.lose(self._line)
+
     def on_message(self, message: Any) -> None:
         """Take one message as it came; nothing in it can hurt the worker."""
-        try:
-            name = (message.headers or {})["task"]
-        except (KeyError, TypeError):
+        if self._closed:
+            Delivery(message, self._line).requeue()
+            return
+        headers = message.headers
+        name = headers.get("task") if isinstance(headers, Mapping) else None
+        if not isinstance(name, str):
             self._refuse(message, "it names no task")
             return
         try:
@@ -61,7 +79,7 @@ class Intake:
 
         def take(message: Any) -> None:
             headers = parse_headers(message.headers, message.properties, message.delivery_info)
-            delivery = Delivery(message, self.line)
+            delivery = Delivery(message, self._line)
             if self._was_here(headers, delivery) or self._has_expired(headers, delivery):
                 return
             payload = Envelope.of(message, self._hostname).pack()
@@ -106,8 +124,8 @@ class Intake:
         headers = parse_headers(message.headers, message.properties, message.delivery_info)
         log.error("Task %s[%s] is not registered in this worker; it is refused", headers.name, headers.id)
         self._settlement.store_failure(headers.id, NotRegistered(headers.name))
-        Delivery(message, self.line).reject()
+        Delivery(message, self._line).reject()
 
     def _refuse(self, message: Any, reason: str) -> None:
         log.error("message refused: %s (content type %s, %s)", reason, message.content_type, message.delivery_info)
-        Delivery(message, self.line).reject()
+        Delivery(message, self._line).reject()

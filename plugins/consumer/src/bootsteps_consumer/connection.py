@@ -13,6 +13,7 @@ __all__ = ["ConnectionStep"]
 class ConnectionStep(Step):
     """Connects to the broker. Every other consumer step starts after it and restarts with it, but the independent."""
 
+    name = "Connection"
     provides = (CONNECTION,)
     first = True
 

@@ -18,6 +18,7 @@ BLOCK_S = 0.05
 class EventLoop(Step):
     """Lets the connection speak to the hub, and turns it."""
 
+    name = "event loop"
     requires = (CONNECTION, HUB)
     last = True
 

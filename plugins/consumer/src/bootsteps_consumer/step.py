@@ -14,6 +14,7 @@ __all__ = ["ConsumerHost"]
 class ConsumerHost(Step):
     """Starts last, and turns the loop."""
 
+    name = "Consumer"
     provides = (CONSUMER,)
     requires = (HUB, TIMER)
     settings = (RETRY, RETRY_MAX)

@@ -22,7 +22,9 @@ __all__ = ["demo"]
 
 
 @click.command()
-@click.option("--path", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Measure this folder instead.")
+@click.option(
+    "--path", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Measure this folder instead."
+)
 @click.option("-c", "--concurrency", type=click.IntRange(1), help="Children of the pool; default: one for each core.")
 @click.option("--keep", is_flag=True, help="Keep the folder with the broker, the results and the worker's log.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON and nothing else.")
@@ -55,9 +57,7 @@ def demo(path: Path | None, concurrency: int | None, keep: bool, as_json: bool) 
     _report(files, answers, as_json)
 
 
-def _measure(
-    files: list[Path], folder: Path, options: list[str], say: Callable[[str], None], visible: bool
-) -> Answers:
+def _measure(files: list[Path], folder: Path, options: list[str], say: Callable[[str], None], visible: bool) -> Answers:
     from bootsteps_demo.app import app
     from bootsteps_demo.job import run_job
     from bootsteps_demo.supervisor import Supervisor

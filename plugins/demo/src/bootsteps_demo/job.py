@@ -57,7 +57,9 @@ def python_files(folder: Path | None = None) -> list[Path]:
     return found
 
 
-def run_job(files: list[Path], worker: Supervisor, progress: Callable[[int], None], tell: Callable[[str], None]) -> Answers:
+def run_job(
+    files: list[Path], worker: Supervisor, progress: Callable[[int], None], tell: Callable[[str], None]
+) -> Answers:
     """Have every file measured and the measures summed up. Raises `JobFailed` or `WorkerFailed`."""
     answers = Answers()
     began = time.monotonic()
@@ -90,7 +92,9 @@ def _answers(ids: set[str], worker: Supervisor, tell: Callable[[str], None]) -> 
             tell(f"the worker died of {death}; started another, process {worker.pid}")
             heard = time.monotonic()
         if time.monotonic() - heard > PATIENCE_S:
-            raise JobFailed(f"no answer for {PATIENCE_S:g} s, {len(ids)} are missing", worker.tail(), f"see {worker.log}")
+            raise JobFailed(
+                f"no answer for {PATIENCE_S:g} s, {len(ids)} are missing", worker.tail(), f"see {worker.log}"
+            )
 
 
 def _error(answer: dict[str, Any]) -> str:
@@ -106,7 +110,8 @@ def _check(files: list[Path], answers: Answers) -> None:
     missing = sorted(set(asked) - set(answers.measures) - set(answers.errors))
     wrong = sorted(path for path, found in answers.measures.items() if found["path"] != path)
     if twice or missing or wrong or len(answers) != len(asked):
-        what = f"{len(asked)} files, {len(answers)} answers: {len(missing)} missing, {len(twice)} twice, {len(wrong)} mixed up"
+        counts = f"{len(missing)} missing, {len(twice)} twice, {len(wrong)} mixed up"
+        what = f"{len(asked)} files, {len(answers)} answers: {counts}"
         raise JobFailed(what, (*missing[:3], *twice[:3], *wrong[:3]))
     with app.connection() as connection:
         left = app.queues()[0](connection.channel()).queue_declare(passive=True).message_count
