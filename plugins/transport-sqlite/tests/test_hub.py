@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import select
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
@@ -98,7 +97,7 @@ def test_acknowledgements_from_elsewhere_are_committed_within_ten_milliseconds(
         hub.call_later(0.02, settle)
         settled = monotonic() + 0.02
         turn_until(hub, lambda: rows(other) == 0)
-        assert monotonic() - settled < 0.45  # the loop would sleep for longer without our timer
+        assert monotonic() - settled < 1.5  # the loop would sleep for two seconds without our timer
 
 
 @pytest.mark.usefixtures("no_reaper")
@@ -152,25 +151,25 @@ def test_a_message_between_the_look_and_the_sleep_of_the_loop_is_not_lost(connec
         began = monotonic()
         while not got:
             hub.run_once()
-        assert monotonic() - began < 1  # the loop would sleep for two seconds
+        assert monotonic() - began < 1.5  # the loop would sleep for two seconds
 
 
 @pytest.mark.usefixtures("no_reaper")
-def test_a_message_between_the_look_and_the_select_is_not_lost(
+def test_a_message_between_the_look_and_the_sleep_is_not_lost(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     con, other = connect(), connect()
     got: list[Any] = []
-    sleep = select.select
+    sleep = transport.readable
     sent: list[bool] = []
 
-    def publish_and_select(*args: Any) -> Any:
+    def publish_and_sleep(fd: int, timeout_s: float) -> bool:
         if not sent:
             sent.append(True)
             other.Producer().publish(1, routing_key="q")
-        return sleep(*args)
+        return sleep(fd, timeout_s)
 
-    monkeypatch.setattr(select, "select", publish_and_select)
+    monkeypatch.setattr(transport, "readable", publish_and_sleep)
     with con.Consumer(Queue("q"), on_message=got.append, no_ack=True):
         con.drain_events(timeout=20)
     assert sent

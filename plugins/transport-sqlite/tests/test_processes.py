@@ -262,3 +262,24 @@ def test_files_without_a_process_are_swept(connect: Connect, tmp_path: Path) -> 
     con = connect()
     with con.Consumer(Queue("q")):
         assert not (folder / ("0" * 32 + ".lock")).exists()
+
+
+def test_nothing_is_lost_when_consumers_are_killed_all_the_time(connect: Connect, spawn: Spawn) -> None:
+    con = connect()
+    con.connect()
+    seen: list[int] = []
+
+    def waiting() -> int:
+        count: int = con.transport.broker.store.rows("select count(*) from message")[0][0]
+        return count
+
+    for leave in (400, 300, 500, 200, 0):
+        workers = [spawn("work", "q", 16), spawn("hub_work", "q", 16)]
+        assert [worker.read() for worker in workers] == ["ready", "ready"]
+        publish(con, 500, first=1000 * leave)
+        wait_for(lambda leave=leave: waiting() <= leave)  # type: ignore[misc]
+        for worker in workers:
+            worker.process.send_signal(signal.SIGKILL)
+        seen += [number for worker in workers for number, _, _ in worker.read_rest()]
+    assert waiting() == 0
+    assert len(set(seen)) == 2500

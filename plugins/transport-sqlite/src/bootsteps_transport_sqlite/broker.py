@@ -210,9 +210,20 @@ class Broker(Catalogue):
         if dead:
             sweep(self.store.place, {token for _, token in owners} - {token for _, token in dead})
 
+    def drop(self) -> None:
+        """Close without waiting: for a connection that is collected, maybe amid another one's transaction."""
+        self.store.busy_s = 0.1
+        try:
+            self.close()
+        except sqlite3.Error:
+            pass  # dead to the others as soon as the lock is dropped: they will free what it held
+        finally:
+            if self._owner is not None:
+                self._owner.release()
+
     def close(self) -> None:
         """Give everything back and close the file. Safe to call twice, and in a forked child."""
-        owner, self._owner = self._owner, None
+        owner = self._owner
         if owner is not None and owner.pid == os.getpid():
             settled = self._take_settled()
             with self.store as con:
@@ -220,5 +231,6 @@ class Broker(Catalogue):
                 wake = self._listeners(con, declarations.remove_owner(con, owner.id))
             self._waker.wake(wake)
             owner.release()
+        self._owner = None
         self._waker.close()
         self.store.close()

@@ -31,11 +31,11 @@ class Owner:
         assert len(self.socket_path.name) <= SOCKET_NAME_LENGTH
         #: The row in the table `owner`; 0 until it is written.
         self.id = 0
-        _held.add(self)  # before the file exists, so that no thread of ours tests it
+        _held.add(self.token)  # before the file exists, so that no thread of ours tests it
         self._lock = _lock_new(self.lock_path)
         place.make_folders()  # the last of the others removes the one for sockets
         self.socket = _bind(self.socket_path)
-        _forget_in_children()
+        _forget_in_children(self)
 
     def fileno(self) -> int:
         """Return the descriptor that is readable once somebody published for us."""
@@ -68,7 +68,7 @@ class Owner:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-        _held.discard(self)
+        _held.discard(self.token)
 
     def __del__(self) -> None:
         if getattr(self, "_lock", -1) >= 0:
@@ -105,7 +105,7 @@ def is_dead(locks: Path, token: str) -> bool:
 
     Never opens a file that this process holds: closing it would drop our own lock (fcntl(2)).
     """
-    if any(owner.token == token for owner in _held):
+    if token in _held:
         return False
     try:
         lock = os.open(_lock_path(locks, token), os.O_RDWR | os.O_CLOEXEC)
@@ -161,11 +161,13 @@ def _bind(path: Path) -> socket.socket:
 
 
 # POSIX locks belong to the process; so does the register of those that it holds.
-_held: weakref.WeakSet[Owner] = weakref.WeakSet()
+_held: set[str] = set()  # tokens
+_owners: weakref.WeakSet[Owner] = weakref.WeakSet()
 _hooked: list[bool] = []
 
 
-def _forget_in_children() -> None:
+def _forget_in_children(owner: Owner) -> None:
+    _owners.add(owner)
     if not _hooked:
         _hooked.append(True)
         os.register_at_fork(after_in_child=_abandon_all)
@@ -174,5 +176,5 @@ def _forget_in_children() -> None:
 def _abandon_all() -> None:
     # At once and not when collected: pool children close every inherited descriptor by number, and the number
     # may soon be another file's.
-    for owner in list(_held):
+    for owner in list(_owners):
         owner.abandon()

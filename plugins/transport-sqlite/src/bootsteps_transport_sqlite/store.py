@@ -44,7 +44,7 @@ class Store:
         check_sqlite(sqlite3.sqlite_version_info)
         self.place = place
         self._synchronous = synchronous
-        self._busy_s = busy_s
+        self.busy_s = busy_s
         self._lock = threading.RLock()
         self._con: sqlite3.Connection | None = None
         self._pid = 0
@@ -181,7 +181,7 @@ class Store:
 
         SQLite's own handler would begin with sleeps of 1, 2 and 5 ms, far longer than our transactions.
         """
-        deadline, pause = monotonic() + self._busy_s, 0.0001
+        deadline, pause = monotonic() + self.busy_s, 0.0001
         while True:
             try:
                 return action()
@@ -191,7 +191,7 @@ class Store:
                 if monotonic() > deadline:
                     raise BrokerBusy(
                         f"the broker file {self.place.database} was locked by another process for "
-                        f"{self._busy_s:g} s\n  transport: kernel.transports:sqlite\n"
+                        f"{self.busy_s:g} s\n  transport: kernel.transports:sqlite\n"
                         f"  try: find the process that holds it (fuser {self.place.database})"
                     ) from exc
             sleep(pause * random.uniform(0.5, 1.5))  # spreads the writers
@@ -220,20 +220,23 @@ _stores: weakref.WeakSet[Store] = weakref.WeakSet()
 _abandoned: list[sqlite3.Connection] = []
 _frozen: list[Store] = []
 _hooked: list[bool] = []
+_register = threading.Lock()  # held while Python forks
 
 
 def _close_over_forks(store: Store) -> None:
-    _stores.add(store)
-    if not _hooked:
-        _hooked.append(True)
-        os.register_at_fork(before=_freeze, after_in_parent=_thaw, after_in_child=_thaw_child)
+    with _register:
+        _stores.add(store)
+        if not _hooked:
+            _hooked.append(True)
+            os.register_at_fork(before=_freeze, after_in_parent=_thaw, after_in_child=_thaw_child)
 
 
 def _freeze() -> None:
+    _register.acquire()
     for store in list(_stores):
         store._lock.acquire()
         _frozen.append(store)
-        if store._con is not None and not store._con.in_transaction:
+        if store._con is not None and store._pid == os.getpid() and not store._con.in_transaction:
             store._con.close()
             store._con = None
 
@@ -241,8 +244,10 @@ def _freeze() -> None:
 def _thaw() -> None:
     while _frozen:
         _frozen.pop()._lock.release()
+    _register.release()
 
 
 def _thaw_child() -> None:
     while _frozen:
         _frozen.pop()._lock = threading.RLock()
+    _register.release()

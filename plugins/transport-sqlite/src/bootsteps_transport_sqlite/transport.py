@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import sqlite3
@@ -52,13 +53,13 @@ class Transport(virtual.Transport):
         self._used_channel_ids = array("H")
         self._broker: Broker | None = None
         self._hub: Any = None
-        self._timers: list[Any] = []
-        self._flush_timer: Any = None
-        self._due_timer: Any = None
-        self._due_at: float | None = None
+        self._hub_pid = 0
+        self._hub_fd = -1
+        self._timers: dict[str, Any] = {}  # of the loop, by purpose: "reap", "flush", "due"
+        self._due_at: float | None = None  # what the timer "due" waits for
         self._reaped_at = 0.0
+        self._eager = False  # the next turn reserves even where little of the window is free
         self._in_tick = False
-        self._pid = 0
         self._generation = 0
         self._next_channel = 0
         self._ended: Any = None
@@ -79,7 +80,7 @@ class Transport(virtual.Transport):
                 )
             )
             # Also when a connection is dropped without closing it, and when the interpreter exits.
-            self._ended = weakref.finalize(self, self._broker.close)
+            self._ended = weakref.finalize(self, self._broker.drop)
         return self._broker
 
     def establish_connection(self) -> Transport:
@@ -105,8 +106,8 @@ class Transport(virtual.Transport):
         self.unregister_from_event_loop(connection, self._hub)
         while self.channels:
             self.channels[-1].close()
-        if self._ended is not None:
-            self._ended()
+        if self._ended is not None and self._ended.detach() and self._broker is not None:
+            self._broker.close()
         self._broker = None
 
     def as_uri(self, uri: str, include_password: bool = False, mask: str = "**") -> str:
@@ -128,6 +129,7 @@ class Transport(virtual.Transport):
             self._flush_overdue()
             if self._deliver_one():
                 return
+            self._reap_when_due()
             if self._reserve(eager=True):
                 continue
             self._wait(deadline)
@@ -140,89 +142,85 @@ class Transport(virtual.Transport):
             if not (self._reserve(eager=True) or self._buffered()):
                 raise TimeoutError
             return
-        pause = REAP_EVERY_S - (now - self._reaped_at)
-        if pause <= 0:
-            self._tick()
-            return
+        pause = self._reaped_at + REAP_EVERY_S - now
         if deadline is not None:
             pause = min(pause, deadline - now)
         if self.broker.next_due is not None:
             pause = min(pause, self.broker.next_due - time())
         owner = self.broker.owner
-        if select.select([owner], [], [], max(pause, 0))[0]:
+        if readable(owner.fileno(), max(pause, 0.0)):
             owner.drain()
             self._look_everywhere()
-        elif self.broker.next_due is not None and self.broker.next_due <= time():
-            self._tick()
 
-    # -- on the event loop
+    # -- on the event loop: events and timers leave word, and `_on_tick`, which the loop calls just before it
+    # sleeps, does the work. So an error or a consumer's exception leaves the loop; from a timer it would not.
 
     def register_with_event_loop(self, connection: Any, hub: Any) -> None:
-        """Deliver on kombu's loop: woken by publishers, settled at the end of each turn."""
+        """Deliver on kombu's loop: woken by publishers, settled at the end of a turn."""
         self.unregister_from_event_loop(connection, self._hub)
-        self._hub, self._pid = hub, os.getpid()
-        hub.add_reader(self.broker.owner.fileno(), self._on_wake)
+        self._hub, self._hub_pid, self._hub_fd = hub, os.getpid(), self.broker.owner.fileno()
+        hub.add_reader(self._hub_fd, self._on_wake)
         hub.on_tick.add(self._on_tick)
-        self._timers = [hub.call_repeatedly(REAP_EVERY_S, self._tick)]
+        self._timers = {"reap": hub.call_repeatedly(REAP_EVERY_S, self._on_time_to_reap)}
         self.wake_soon()
 
     def unregister_from_event_loop(self, connection: Any, hub: Any) -> None:
         """Leave the loop."""
         hub, self._hub = self._hub, None
-        if hub is None or self._pid != os.getpid():
+        timers, self._timers = self._timers, {}
+        if hub is None or self._hub_pid != os.getpid():
             return  # a forked child shares the parent's epoll set: what it removes there, the parent loses
-        hub.remove_reader(self.broker.owner.fileno())
+        hub.remove_reader(self._hub_fd)
         hub.on_tick.discard(self._on_tick)
-        for timer in (*self._timers, self._flush_timer, self._due_timer):
-            if timer is not None:
-                timer.cancel()
-        self._timers, self._flush_timer, self._due_timer = [], None, None
+        for timer in timers.values():
+            timer.cancel()
 
     def _on_wake(self) -> None:
         self.broker.owner.drain()
         self._look_everywhere()
-        self._turn(eager=True)
+        self._eager = True
+
+    def _on_time_to_reap(self) -> None:
+        self._reaped_at = 0.0
+
+    def _on_time_to_flush(self) -> None:
+        del self._timers["flush"]
+        self._eager = True
 
     def _on_tick(self) -> None:
-        # Called just before the loop sleeps, and too late to shorten that sleep by a timer.
-        self._in_tick = True
+        self._in_tick = True  # too late to shorten the sleep by a timer
         try:
-            self._turn(eager=False)
+            self._take_turn()
         finally:
             self._in_tick = False
-        if self.broker.settled_since and self._flush_timer is None:
-            self.broker.flush()
-        if self._buffered() or self._wants(eager=False):
-            self.broker.owner.poke()  # nor would call_soon shorten it
 
-    def _turn(self, eager: bool) -> None:
+    def _take_turn(self) -> None:
         """Deliver what is there, one reservation at most, so that others have their turn too."""
+        self._reap_when_due()
+        eager, self._eager = self._eager, False
         if not self._buffered():
             self._reserve(eager)
         while self._deliver_one():
             pass
+        if self._hub is None:
+            return  # a consumer closed the connection
+        if self.broker.settled_since and "flush" not in self._timers:
+            self.broker.flush()
         self._watch_delayed()
-
-    def _flush_and_turn(self) -> None:
-        self._flush_timer = None
-        self._turn(eager=True)
-        self.broker.flush()
+        if self._buffered() or self._wants():
+            self.broker.owner.poke()
 
     def _watch_delayed(self) -> None:
+        """Keep a timer for the next delayed message that falls due."""
         due = self.broker.next_due
-        if due == self._due_at and self._due_timer is not None:
+        if due == self._due_at:
             return
-        if self._due_timer is not None:
-            self._due_timer.cancel()
-        self._due_at, self._due_timer = due, None
-        if due is not None and self._hub is not None:
-            self._due_timer = self._hub.call_later(max(due - time(), 0.0), self._on_due)
-            if self._in_tick:
-                self.broker.owner.poke()
-
-    def _on_due(self) -> None:
-        self._due_timer = None
-        self._tick()
+        self._due_at = due
+        if "due" in self._timers:
+            self._timers.pop("due").cancel()
+        if due is not None:
+            self._timers["due"] = self._hub.call_later(max(due - time(), 0.0) + 0.001, self._on_time_to_reap)
+            self.broker.owner.poke()  # the sleep was measured without this timer
 
     # -- both
 
@@ -233,8 +231,8 @@ class Transport(virtual.Transport):
 
     def flush_soon(self) -> None:
         """Have the loop commit acknowledgements within `FLUSH_AFTER_S`; nothing when blocking."""
-        if self._hub is not None and self._flush_timer is None and not self._in_tick:
-            self._flush_timer = self._hub.call_later(FLUSH_AFTER_S, self._flush_and_turn)
+        if self._hub is not None and not self._in_tick and "flush" not in self._timers:
+            self._timers["flush"] = self._hub.call_later(FLUSH_AFTER_S, self._on_time_to_flush)
 
     def _flush_overdue(self) -> None:
         broker = self.broker
@@ -255,8 +253,8 @@ class Transport(virtual.Transport):
             channel.reserve()
         return self._buffered()
 
-    def _wants(self, eager: bool) -> bool:
-        return any(channel.hungry(eager) for channel in self.channels)
+    def _wants(self) -> bool:
+        return any(channel.hungry(eager=False) for channel in self.channels)
 
     def _buffered(self) -> bool:
         return any(channel.deliverable() for channel in self.channels)
@@ -265,10 +263,13 @@ class Transport(virtual.Transport):
         for channel in self.channels:
             channel.maybe_ready = True
 
-    def _tick(self) -> None:
-        """Free what the dead held; look for what nobody announced."""
-        self._reaped_at = monotonic()
-        broker = self.broker
+    def _reap_when_due(self) -> None:
+        """Free what the dead held, show what is due; look for what nobody announced."""
+        broker, now = self.broker, monotonic()
+        due = broker.next_due is not None and broker.next_due <= time()
+        if now - self._reaped_at < REAP_EVERY_S and not due:
+            return
+        self._reaped_at = now
         if broker.store.moved():
             raise ConnectionResetError(f"the broker file {broker.store.place.database} was removed or replaced")
         broker.reap()
@@ -278,8 +279,14 @@ class Transport(virtual.Transport):
             for channel in self.channels:
                 channel.rejoin()
         self._look_everywhere()
-        if self._hub is not None:
-            self._turn(eager=True)
+
+
+def readable(fd: int, timeout_s: float) -> bool:
+    """Sleep until a descriptor is readable; False when the time is over."""
+    # Not select(): it refuses descriptors above 1023.
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(math.ceil(timeout_s * 1000)))
 
 
 def _seconds(value: Any) -> float:
