@@ -100,7 +100,14 @@ def test_extended_results_have_their_columns_also_in_an_old_file(opened: Open) -
     con.close()
     plain.close()
     backend = opened(result_extended=True)
-    extra = {"name": "add", "args": [1], "kwargs": {"y": 2}, "worker": "w1@host", "retries": 1, "queue": "celery"}
+    extra: dict[str, Any] = {
+        "name": "add",
+        "args": [1],
+        "kwargs": {"y": 2},
+        "worker": "w1@host",
+        "retries": 1,
+        "queue": "celery",
+    }
     backend.store([meta("a", "SUCCESS", 1, **extra, stamped_headers=["tenant"], tenant="acme")])
     found = backend.get("a")
     assert found is not None

@@ -100,7 +100,12 @@ def test_broker_and_backend_are_short_for_settings() -> None:
 
 def test_the_settings_have_no_faults_by_default_and_name_wrong_ones() -> None:
     assert App("proj").conf.faults() == []
-    wrong = {"task_queues": 5, "task_default_priority": "high", "result_expires": -1, "task_acks_lat": True}
+    wrong: dict[str, Any] = {
+        "task_queues": 5,
+        "task_default_priority": "high",
+        "result_expires": -1,
+        "task_acks_lat": True,
+    }
     assert len(App("proj", **wrong).conf.faults()) == len(wrong)
 
 

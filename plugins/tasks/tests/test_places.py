@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 import bootsteps
 from bootsteps import Catalogue
-from bootsteps.errors import LackingCapability, LoadError, MissingRequirement, UnknownName, WrongType
+from bootsteps.errors import DuplicateName, LackingCapability, LoadError, MissingRequirement, UnknownName, WrongType
 from bootsteps_tasks import App, mask_url, places
 from bootsteps_tasks.backend import Backend, DisabledBackend
 
@@ -71,9 +72,20 @@ def test_a_plugins_transport_goes_before_kombus(install: object) -> None:
 
 def test_the_whole_url_reaches_a_transport_that_parses_it(install: object) -> None:
     code = TRANSPORT + "class Mine(Transport):\n    can_parse_url = True\n"
-    install("kernel.transports", "sqlite = fake_parsing:Mine", code)  # type: ignore[operator]
-    connection = App("proj", broker="sqlite:////var/x.db", broker_connection_timeout=7).connection()
-    assert (connection.hostname, connection.connect_timeout) == ("sqlite:////var/x.db", 7.0)
+    install("kernel.transports", "file = fake_parsing:Mine", code)  # type: ignore[operator]
+    connection = App("proj", broker="file:////var/x.db", broker_connection_timeout=7).connection()
+    assert (connection.hostname, connection.connect_timeout) == ("file:////var/x.db", 7.0)
+
+
+def test_two_plugins_of_one_scheme_are_an_error_that_names_both(install: object) -> None:
+    for module in ("fake_first", "fake_second"):
+        install("kernel.transports", f"{module}x = {module}:Transport", TRANSPORT)  # type: ignore[operator]
+    for info in Path(sys.path[0]).parent.glob("site-*/*/entry_points.txt"):
+        info.write_text("[kernel.transports]\nboth = fake_first:Transport\n")
+    with pytest.raises(DuplicateName, match="2 plugins bring the scheme 'both'") as caught:
+        App("proj", broker="both://").connection()
+    assert "fake-fake-firstx 1.0" in str(caught.value)
+    assert "fake-fake-secondx 1.0" in str(caught.value)
 
 
 def test_a_broken_transport_names_its_plugin(install: object) -> None:
@@ -92,8 +104,6 @@ def test_an_unknown_scheme_is_an_error_with_a_near_match_and_no_password() -> No
 
 def test_a_client_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("kombu")
-    import sys
-
     monkeypatch.setitem(sys.modules, "kombu.transport.consul", None)
     with pytest.raises(LackingCapability, match="client library") as caught:
         App("proj", broker="consul://host").connection()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_wrong_arguments_are_refused_before_they_are_sent(app: App) -> None:
     with pytest.raises(TypeError, match=r"proj.add\(\) missing a required argument: 'x'"):
         app.tasks["proj.add"].delay()
     with pytest.raises(TypeError, match="no option 'countdwn'; did you mean 'countdown'"):
-        app.send_task("proj.add", [1], countdwn=5)  # type: ignore[call-arg]
+        app.send_task("proj.add", [1], countdwn=5)  # type: ignore[call-overload]
     with pytest.raises(SettingError, match="no time zone: 'Mars/Olympus'"):
         App("proj", broker="memory://", timezone="Mars/Olympus").send_task("n")
     assert received(app) == []
@@ -95,6 +96,7 @@ def test_topic_exchanges_and_explicit_ones_are_respected(app: App) -> None:
 
 def test_many_are_published_in_order_with_their_options(app: App) -> None:
     add = app.tasks["proj.add"]
+    calls: Iterator[tuple[Any, tuple[int], dict[str, Any], dict[str, Any]]]
     calls = ((add if n % 2 else "proj.add", (n,), {}, {"task_id": str(n)}) for n in range(1201))
     results = app.send_many(calls)
     messages = received(app)
@@ -232,7 +234,7 @@ def test_request_tells_of_the_message_inside_and_of_nothing_outside(app: App) ->
 
 def test_retry_publishes_the_message_again(app: App) -> None:
     add = app.tasks["proj.add"]
-    expected = {
+    expected: dict[str, Any] = {
         "delivery_info": {"exchange": "", "routing_key": "slow"},
         "root_id": "r",
         "group": "g",

@@ -101,13 +101,29 @@ class App(bootsteps.App):
         modules = [_import(self, name) for name in names]
         return [*super().load(), *modules]
 
+    @overload
     def send_task(
         self,
-        task: str | Task[..., R],
+        task: str,
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         **options: Unpack[CallOptions],
-    ) -> Result[R]:
+    ) -> Result[Any]: ...
+    @overload
+    def send_task(
+        self,
+        task: Task[..., R],
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Result[R]: ...
+    def send_task(
+        self,
+        task: str | Task[..., Any],
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Result[Any]:
         """Publish one message; a name need not be registered here. Raises as `Task.apply_async`."""
         sent = Sender(self).make(task, args, kwargs, options)
         self._publisher.get().publish(sent)

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 
 from bootsteps.errors import MissingRequirement, WrongType
-from bootsteps_tasks.places import default_url, installed, load_scheme, scheme_of, unknown_scheme
+from bootsteps_tasks.content import content_types
+from bootsteps_tasks.places import default_url, installed, load_scheme, mask_url, scheme_of, unknown_scheme
 from bootsteps_tasks.remote import exception_from_meta, exception_to_meta
 from bootsteps_tasks.repr import bounded_repr
 
@@ -100,12 +101,12 @@ def encode(value: Any, serializer: str) -> bytes:
 
 def decode(payload: bytes | str, serializer: str, accept: Collection[str]) -> Any:
     """Return the value. Raises kombu's `ContentDisallowed` for a serializer not in `accept`, else `DecodeError`."""
-    from kombu.serialization import loads, prepare_accept_content, registry
+    from kombu.serialization import loads, registry
 
     content_type, encoding = registry.name_to_type[serializer], "utf-8"
     if content_type in ("application/x-python-serialize", "application/x-msgpack"):
         encoding = "binary"
-    return loads(payload, content_type, encoding, accept=prepare_accept_content(set(accept)), force=True)
+    return loads(payload, content_type, encoding, accept=content_types(frozenset(accept)), force=True)
 
 
 def encode_result(found: Mapping[str, Any], serializer: str) -> tuple[Mapping[str, Any], bytes]:
@@ -132,10 +133,12 @@ def open_backend(app: App) -> Backend:
         url = default_url(app.main, "results.db")
     factory = load_scheme(GROUP, scheme_of(url))
     if factory is None:
-        raise unknown_scheme("result_backend", url, set(installed(GROUP)))
+        raise unknown_scheme("result_backend", url, installed(GROUP))
     if not callable(factory):
         what = f"result backend {scheme_of(url)!r} is a {type(factory).__name__}, not a class"
-        raise WrongType(what, (str(installed(GROUP)[scheme_of(url)]),), "name a class that is called with (app, url)")
+        raise WrongType(
+            what, (f"setting result_backend {mask_url(url)!r}",), "name a class that is called with (app, url)"
+        )
     found: Backend = factory(app, url)
     return found
 

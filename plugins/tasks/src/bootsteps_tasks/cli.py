@@ -44,7 +44,7 @@ def call(ctx: click.Context, /, name: str, args: str, kwargs: str, wait: bool, *
     positional, named = _json("--args", args, list, "'[2, 2]'"), _json("--kwargs", kwargs, dict, "'{\"x\": 2}'")
     _load(app, name)
     with _plain_errors(app):
-        sent: AsyncResult[Any] = app.send_task(name, positional, named, **further)
+        sent = app.send_task(name, positional, named, **further)
     if not wait:
         click.echo(json.dumps({"id": sent.id}) if as_json else sent.id)
         return

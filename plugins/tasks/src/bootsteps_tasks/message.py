@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from bootsteps.errors import did_you_mean
+from bootsteps_tasks.content import content_types
 from bootsteps_tasks.errors import InvalidMessage
 from bootsteps_tasks.repr import bounded_repr
 
@@ -274,9 +275,9 @@ def decode_body(
 def _decode(body: Any, content_type: str, encoding: str, compression: str | None, accept: Collection[str]) -> Any:
     from kombu.compression import decompress
     from kombu.exceptions import ContentDisallowed
-    from kombu.serialization import loads, prepare_accept_content
+    from kombu.serialization import loads
 
-    allowed = prepare_accept_content(set(accept))
+    allowed = content_types(frozenset(accept))
     # kombu lets these through without a look; no task body is raw data.
     if content_type not in allowed:
         raise InvalidMessage(f"content type {content_type!r} is not among accept_content {sorted(accept)}")

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from bootsteps import Catalogue, KernelError, scan
-from bootsteps.discovery import Broken, Plugin
-from bootsteps.errors import UnknownName, did_you_mean
+from bootsteps.discovery import Broken
+from bootsteps.errors import DuplicateName, UnknownName, did_you_mean
 
-__all__ = ["catalogue", "default_url", "load_scheme", "mask_url", "scheme_of", "state_folder"]
+__all__ = ["catalogue", "default_url", "installed", "load_scheme", "mask_url", "scheme_of", "state_folder"]
 
 
 def mask_url(url: str) -> str:
@@ -50,17 +50,23 @@ def catalogue() -> Catalogue:
     return Catalogue(scan())
 
 
-def installed(group: str) -> dict[str, Plugin]:
-    """Return the plugins of a group by URL scheme."""
-    return {plugin.name: plugin for plugin in catalogue().group(group)}
+def installed(group: str) -> set[str]:
+    """Return the URL schemes that the plugins of a group bring."""
+    return {plugin.name for plugin in catalogue().group(group)}
 
 
 def load_scheme(group: str, scheme: str) -> Any:
-    """Return what the scheme's plugin brings, None when there is none. Raises the plugin's `LoadError`."""
-    plugin = installed(group).get(scheme)
-    if plugin is None:
+    """Return what the scheme's plugin brings, None when there is none.
+
+    Raises the plugin's `LoadError`, and `DuplicateName` when several bring it.
+    """
+    plugins = [plugin for plugin in catalogue().group(group) if plugin.name == scheme]
+    if not plugins:
         return None
-    found = catalogue().load(plugin)
+    if len(plugins) > 1:
+        what = f"{len(plugins)} plugins bring the scheme {scheme!r}"
+        raise DuplicateName(what, tuple(map(str, plugins)), f"uninstall {plugins[-1].dist}")
+    found = catalogue().load(plugins[0])
     if isinstance(found, Broken):
         raise found.error
     return found

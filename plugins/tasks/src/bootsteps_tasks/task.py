@@ -52,6 +52,7 @@ class _Either:
 class Task(Generic[P, R]):
     """A registered task: call it here, or `delay` it to a worker. Made by `@app.task`."""
 
+    __name__: str
     queue: Any
     exchange: Any
     routing_key: str | None
