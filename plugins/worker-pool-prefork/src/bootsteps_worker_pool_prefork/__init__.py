@@ -1,0 +1,1 @@
+"""A pool of child processes: the step `Pool` for `-P prefork`."""

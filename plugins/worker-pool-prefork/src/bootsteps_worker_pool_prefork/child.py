@@ -1,0 +1,151 @@
+"""What a child does: run job after job, report in batches."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from bootsteps import Runner
+from bootsteps_worker_pool_prefork.frames import FAILED, READY, Inbox, Record, pack, pack_outcomes, unpack_jobs
+from bootsteps_worker_pool_prefork.hygiene import be_a_child
+from bootsteps_worker_pool_prefork.shared import Claims, Slot
+
+__all__ = ["Equipment", "main"]
+
+#: A finished job waits at most so long for others before it is reported (unless the one after it runs longer).
+REPORT_AFTER_S = 0.002
+#: And for at most so many others: half of what a child may hold, so that the pool can refill in the meantime.
+REPORT_MOST = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What the pool gives to a child on its way."""
+
+    parent: int
+    socket: socket.socket
+    claims: Claims
+    slot: Slot
+    make_runner: Callable[[], Runner]
+    #: Descriptors that are not the child's.
+    foreign: list[int]
+    #: The signals that were blocked before all of them were.
+    mask: Iterable[signal.Signals | int]
+
+
+def main(equipment: Equipment) -> None:
+    """Run until the pool closes the socket. Never raises; ends the process with status 1 if the runner fails."""
+    from billiard.process import current_process
+
+    current_process().daemon = False  # or tasks could not have processes of their own
+    be_a_child(equipment.parent, equipment.foreign, equipment.mask)
+    runner = _start(equipment)
+    try:
+        _Work(equipment, runner).run()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the pool is gone, and nobody waits for the report
+    finally:
+        runner.stop()
+
+
+def _start(equipment: Equipment) -> Runner:
+    try:
+        runner = equipment.make_runner()
+        runner.start()
+    except BaseException:
+        equipment.socket.sendall(pack(FAILED, 0, traceback.format_exc().encode(errors="replace")))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)  # the pool logs it, once
+    equipment.socket.sendall(pack(READY, 0))
+    return runner
+
+
+class _Work:
+    """The child's loop."""
+
+    def __init__(self, equipment: Equipment, runner: Runner) -> None:
+        self._socket = equipment.socket
+        self._claims = equipment.claims
+        self._slot = equipment.slot
+        self._runner = runner
+        self._inbox = Inbox()
+        self._queue: deque[tuple[int, bytes]] = deque()
+        #: The job that was claimed last, if it was not the next in the queue.
+        self._token: int | None = None
+        self._done: list[Record] = []
+        #: When the first of them was finished.
+        self._since = 0.0
+
+    def run(self) -> None:
+        while self._queue or self._receive():
+            seq, payload = self._queue.popleft()
+            started = time.monotonic()
+            self._slot.begin(seq, started)  # before the claim: what is claimed and not reported is in the slot
+            if self._claim(seq):
+                self._execute(seq, payload, started)
+            else:
+                self._slot.clear()
+
+    def _claim(self, seq: int) -> bool:
+        """Tell whether this job may start. Those that were taken back are skipped: their number never comes."""
+        if self._token is None:
+            self._token = self._claims.claim()
+        if self._token is None:  # numbers come before their jobs, so all that are here were taken back
+            self._queue.clear()
+        elif self._token == seq:
+            self._token = None
+            return True
+        return False
+
+    def _execute(self, seq: int, payload: bytes, started: float) -> None:
+        try:
+            record = Record(seq, 0.0, False, self._runner.run(payload))
+        except BaseException as exc:  # whatever a task lets out: the child lives on
+            record = Record(seq, 0.0, True, _reason("the runner raised", exc))
+        now = time.monotonic()
+        if not self._done:
+            self._since = now
+        self._done.append(record._replace(runtime=now - started))
+        if len(self._done) >= REPORT_MOST or now - self._since >= REPORT_AFTER_S:
+            self._report()
+
+    def _report(self) -> None:
+        """Make durable what was run, then tell the pool."""
+        self._slot.clear()
+        if not self._done:
+            return
+        try:
+            self._runner.flush()
+        except BaseException as exc:
+            reason = _reason("the results could not be stored:", exc)
+            self._done = [record._replace(lost=True, payload=reason) for record in self._done]
+        done, self._done = self._done, []
+        self._socket.sendall(pack_outcomes(done))
+
+    def _receive(self) -> bool:
+        """Wait for jobs; False when there will be none. Does not wait with anything unreported."""
+        while not self._queue:
+            try:
+                data = self._socket.recv(1 << 16, socket.MSG_DONTWAIT if self._done else 0)
+            except BlockingIOError:
+                self._report()
+                continue
+            if not data:
+                self._report()
+                return False
+            self._inbox.feed(data)
+            for frame in self._inbox.frames():
+                self._queue.extend(unpack_jobs(frame))
+        return True
+
+
+def _reason(what: str, exc: BaseException) -> bytes:
+    return f"{what} {type(exc).__name__}: {exc}".encode(errors="replace")

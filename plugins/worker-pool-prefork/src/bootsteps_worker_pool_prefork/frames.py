@@ -1,0 +1,119 @@
+"""What travels between the pool and a child: frames of many jobs or many outcomes, each with its length in front."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from bootsteps import Job, Outcome
+
+__all__ = ["FAILED", "JOBS", "OUTCOMES", "READY", "Frame", "Inbox", "Record"]
+
+#: Pool to child: jobs to run.
+JOBS = 1
+#: Child to pool: its runner has started.
+READY = 2
+#: Child to pool: what became of some jobs.
+OUTCOMES = 3
+#: Child to pool: its runner did not start; the body is the traceback.
+FAILED = 4
+
+#: Kind, number of entries, bytes that follow.
+HEADER = struct.Struct("<BIQ")
+
+
+class Frame(NamedTuple):
+    """One message as it came."""
+
+    kind: int
+    #: How many jobs or outcomes are in it.
+    entries: int
+    body: bytes
+
+
+class Record(NamedTuple):
+    """What a child tells of one job."""
+
+    seq: int
+    #: Seconds.
+    runtime: float
+    #: The payload is the reason why there is none.
+    lost: bool
+    payload: bytes
+
+
+@cache
+def _table(entry: str, count: int) -> struct.Struct:
+    return struct.Struct("<" + entry * count)
+
+
+def pack(kind: int, count: int, *parts: bytes) -> bytes:
+    """Return one frame."""
+    return b"".join((HEADER.pack(kind, count, sum(map(len, parts))), *parts))
+
+
+def pack_jobs(jobs: Sequence[Job]) -> bytes:
+    """Return a frame of jobs: a table of (seq, length), then the payloads."""
+    numbers = [number for job in jobs for number in (job.seq, len(job.payload))]
+    return pack(JOBS, len(jobs), _table("QQ", len(jobs)).pack(*numbers), *[job.payload for job in jobs])
+
+
+def unpack_jobs(frame: Frame) -> list[tuple[int, bytes]]:
+    """Return (seq, payload) of each job."""
+    table = _table("QQ", frame.entries)
+    numbers, at = table.unpack_from(frame.body), table.size
+    jobs = []
+    for seq, size in zip(numbers[::2], numbers[1::2], strict=True):
+        jobs.append((seq, frame.body[at : at + size]))
+        at += size
+    return jobs
+
+
+def pack_outcomes(records: Sequence[Record]) -> bytes:
+    """Return a frame of records: a table of (seq, runtime, lost, length), then the payloads."""
+    values = [value for r in records for value in (r.seq, r.runtime, r.lost, len(r.payload))]
+    return pack(OUTCOMES, len(records), _table("Qd?Q", len(records)).pack(*values), *[r.payload for r in records])
+
+
+def unpack_outcomes(frame: Frame, pid: int) -> list[Outcome]:
+    """Return the outcomes that the child `pid` reports."""
+    table = _table("Qd?Q", frame.entries)
+    values, at = table.unpack_from(frame.body), table.size
+    outcomes = []
+    for seq, runtime, lost, size in zip(values[::4], values[1::4], values[2::4], values[3::4], strict=True):
+        payload = frame.body[at : at + size]
+        at += size
+        if lost:
+            outcomes.append(Outcome(seq, b"", payload.decode(errors="replace"), runtime, pid))
+        else:
+            outcomes.append(Outcome(seq, payload, None, runtime, pid))
+    return outcomes
+
+
+class Inbox:
+    """Makes frames of the bytes that arrive, however they are cut."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take what was received."""
+        self._buffer += data
+
+    def frames(self) -> Iterator[Frame]:
+        """Take out every frame that is complete."""
+        at = 0
+        try:
+            while len(self._buffer) - at >= HEADER.size:
+                kind, count, size = HEADER.unpack_from(self._buffer, at)
+                start, end = at + HEADER.size, at + HEADER.size + size
+                if len(self._buffer) < end:
+                    break
+                with memoryview(self._buffer) as view:
+                    body = bytes(view[start:end])
+                at = end
+                yield Frame(kind, count, body)
+        finally:
+            del self._buffer[:at]
