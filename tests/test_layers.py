@@ -39,11 +39,6 @@ def test_has_the_anatomy_of_a_distribution(folder: Path) -> None:
     assert (folder / "README.md").read_text().strip()
 
 
-def test_a_plugin_depends_on_the_kernel() -> None:
-    without = [dist.name for dist in MEMBERS.values() if "bootsteps" not in {*dist.dependencies, dist.name}]
-    assert without == []
-
-
 def test_dependencies_and_imports_make_no_circle() -> None:
     owners = {dist.package: dist.name for dist in MEMBERS.values()}
     declared = {dist.name: dist.dependencies & set(MEMBERS) for dist in MEMBERS.values()}
