@@ -54,8 +54,10 @@ def test_it_is_the_default_backend_of_an_application(tmp_path: Path) -> None:
 
 def test_a_success_is_final_and_everything_else_is_replaced(opened: Open) -> None:
     backend = opened()
-    for state in ("STARTED", "RETRY", "FAILURE", "SUCCESS", "FAILURE", "SUCCESS"):
+    for state in ("STARTED", "RETRY", "REVOKED", "FAILURE", "SUCCESS"):
         backend.store([meta("a", state, state)])
+        assert rows(backend.path, "status") == [(state,)]
+    backend.store([meta("a", "FAILURE", "later"), meta("a", "SUCCESS", "again")])
     found = backend.get("a")
     assert found is not None
     assert (found["status"], found["result"]) == ("SUCCESS", "SUCCESS")
@@ -89,6 +91,42 @@ def test_dates_are_naive_utc_and_come_back_aware(opened: Open) -> None:
     found = backend.get("a")
     assert found is not None
     assert datetime.fromisoformat(found["date_done"]) == datetime.fromisoformat(moment)
+
+
+def test_no_children_are_null_as_celery_writes_them(opened: Open) -> None:
+    backend = opened()
+    backend.store([meta("a", "SUCCESS", 1), meta("b", "SUCCESS", 1, children=[[["c", None], None]])])
+    assert rows(backend.path, "children") == [(None,), (b'[[["c", null], null]]',)]
+
+
+def test_a_locked_file_is_tried_again_until_it_is_free(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bootsteps_result_sqlite import connection
+
+    monkeypatch.setattr(connection, "BUSY_S", 0.0)
+    backend = opened()
+    backend.store([meta("before", "SUCCESS", 1)])
+    refused = threading.Event()
+    is_busy = connection._is_busy
+
+    def noting(exc: sqlite3.Error) -> bool:
+        refused.set()
+        return is_busy(exc)
+
+    monkeypatch.setattr(connection, "_is_busy", noting)
+    other = sqlite3.connect(backend.path, isolation_level=None)
+    other.execute("begin immediate")
+    storing = threading.Thread(target=backend.store, args=([meta("a", "SUCCESS", 1)],))
+    storing.start()
+    assert refused.wait(30)
+    assert backend.get("before") is not None  # readers are not kept waiting
+    other.execute("commit")
+    storing.join(30)
+    assert backend.get("a") is not None
+    other.execute("begin immediate")
+    monkeypatch.setattr(connection, "DEADLINE_S", 0.0)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        backend.store([meta("b", "SUCCESS", 1)])
+    other.close()
 
 
 def test_extended_results_have_their_columns_also_in_an_old_file(opened: Open) -> None:

@@ -71,8 +71,10 @@ def in_child(work: Callable[[], None]) -> int:
 def test_a_forked_child_opens_the_file_anew(opened: Open) -> None:
     backend = opened()
     backend.store([meta("parent", "SUCCESS", 1)])
+    mine = backend._connections.get()
 
     def work() -> None:
+        assert backend._connections.get() is not mine
         assert backend.get("parent") is not None
         backend.store([meta("child", "SUCCESS", 2)])
         backend.close()

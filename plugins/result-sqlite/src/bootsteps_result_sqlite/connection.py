@@ -54,9 +54,8 @@ class Connections:
         """Lend the reader."""
         with self._read_lock:
             if self._reader is None:
-                with self._write_lock:
-                    self._open_writer()
-                self._reader = _connect(self._path)
+                self._make_tables()
+                self._reader = _patiently(lambda: _connect(self._path))
             yield self._reader
 
     def write(self, statements: Callable[[sqlite3.Connection], T]) -> T:
@@ -72,6 +71,12 @@ class Connections:
                 if con is not None:
                     con.close()
             self._reader = self._writer = None
+
+    def _make_tables(self) -> None:
+        # Not when they are there: a reader must not wait behind a writer that waits for the file.
+        if self._writer is None:
+            with self._write_lock:
+                self._open_writer()
 
     def _open_writer(self) -> sqlite3.Connection:
         if self._writer is None:

@@ -194,14 +194,15 @@ class Task(Generic[P, R]):
 
 
 def _repeated(request: Context) -> dict[str, Any]:
-    """The parts of a message that its next attempt keeps (wire reference 3.6, Retry)."""
+    """The parts of a message that its next attempt keeps (wire reference 3.6, Retry).
+
+    The parent (itself) and the root come by themselves, as for every message that a task publishes.
+    """
     queue = request.delivery_info.get("routing_key") if not request.delivery_info.get("exchange") else None
     hard, soft = request.timelimit or (None, None)
     found = {
         "task_id": request.id,
-        "parent_id": request.id,
         "retries": request.retries + 1,
-        "root_id": request.root_id,
         "group_id": request.group,
         "group_index": request.group_index,
         "expires": request.expires,
