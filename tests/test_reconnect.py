@@ -98,7 +98,7 @@ def test_a_broker_restart_is_survived(tmp_path, redis, monkeypatch, pool):
         worker.until_logged("<Consumer of w@h> is starting", times=2)
         assert client.send_task("proj.add", (2, 2)).get(timeout=10) == 4
         assert time.monotonic() - back < 5
-        assert worker.log.count(f"connection to redis://127.0.0.1:{redis.port}/0 lost") == 1
+        assert worker.log.count(" lost: ") == 1
         assert "<Worker w@h> is stopping" not in worker.log
         assert "is shutting down" not in worker.log
         assert worker.stop() == 0

@@ -335,6 +335,9 @@ class Engine:
     def stop(self) -> None:
         self.calls.append("stop")
 
+    def close(self) -> None:
+        self.calls.append("closed for good")
+
 
 @pytest.mark.parametrize("terminate", [False, True])
 def test_a_start_stop_step_delegates_to_what_it_creates(terminate):

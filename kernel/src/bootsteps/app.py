@@ -37,8 +37,8 @@ class StepSet(set[type]):
 
 
 def _describe(cls: type) -> str:
-    needs = ", ".join(str(getattr(need, "name", None) or getattr(need, "__name__", need)) for need in getattr(cls, "requires", ()))
-    return f"step:{cls.__module__}.{cls.__qualname__}{{({needs})}}"
+    needs = (getattr(need, "name", None) or getattr(need, "__name__", need) for need in getattr(cls, "requires", ()))
+    return f"step:{cls.__module__}.{cls.__qualname__}{{({', '.join(map(str, needs))})}}"
 
 
 class App:

@@ -116,13 +116,13 @@ class Step:
 
 
 class StartStopStep(Step):
-    """A step whose actions are those of the object that `create` returns, unless overridden."""
+    """A step whose `start`, `stop` and `terminate` are those of the object that `create` returns, unless overridden.
+
+    `close` is not handed on: for most objects (a file, a loop) it means the end, not "take no new work".
+    """
 
     def start(self, parent: Any) -> None:
         self._delegate("start")
-
-    def close(self, parent: Any) -> None:
-        self._delegate("close")
 
     def stop(self, parent: Any) -> None:
         self._delegate("stop")

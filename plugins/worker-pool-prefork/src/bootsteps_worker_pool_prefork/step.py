@@ -46,6 +46,9 @@ class PreforkPool(StartStopStep):
         worker.on_stop(self.obj.terminate)  # after half a start, and for what a stop leaves
         self.obj.start()
 
+    def close(self, worker: WorkerView) -> None:
+        self.obj.close()
+
     def stop(self, worker: WorkerView) -> None:
         self.obj.stop((self.stop_timeout_s or float("inf")) - KILLING_S)
 
