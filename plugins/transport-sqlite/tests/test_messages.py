@@ -523,9 +523,11 @@ def test_a_closed_channel_refuses(connect: Connect) -> None:
         channel.basic_publish(channel.prepare_message(b"x"), "", "q")
 
 
-def test_a_removed_file_is_a_connection_error(connect: Connect) -> None:
+@pytest.mark.parametrize("which", ["database", "lock"])
+def test_a_removed_file_is_a_connection_error(connect: Connect, which: str) -> None:
     con = connect()
     with con.Consumer(Queue("q")):
-        con.transport.broker.store.place.database.unlink()
+        used = con.transport.broker
+        (used.store.place.database if which == "database" else used.owner.lock_path).unlink()
         with pytest.raises(con.connection_errors, match="was removed or replaced"):
             con.drain_events(timeout=10)

@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -40,6 +41,10 @@ class Owner:
     def fileno(self) -> int:
         """Return the descriptor that is readable once somebody published for us."""
         return self.socket.fileno()
+
+    def is_unknown(self) -> bool:
+        """Say whether somebody removed our lock file, so that the others take us for dead."""
+        return not self.lock_path.exists()
 
     def drain(self) -> None:
         """Take the wake-ups that are there. Look for messages after this, never before: else one is lost."""
@@ -101,7 +106,24 @@ class Waker:
 
 
 def is_dead(locks: Path, token: str) -> bool:
-    """Say whether the process that held a lock file is gone.
+    """Say whether the process that held a lock file is gone."""
+    return _if_dead(locks, token, lambda: None)
+
+
+def sweep(place: Place, known: set[str]) -> None:
+    """Remove the files of dead processes that have no row: those that died while they started or stopped."""
+    found = {path.stem for path in [*place.locks.glob("*.lock"), *place.sockets.glob("*.sock")]}
+    for token in sorted(found - known):
+        _if_dead(place.locks, token, lambda token=token: _unlink(place, token))  # type: ignore[misc]
+
+
+def _unlink(place: Place, token: str) -> None:
+    (place.sockets / f"{token}.sock").unlink(missing_ok=True)
+    _lock_path(place.locks, token).unlink(missing_ok=True)
+
+
+def _if_dead(locks: Path, token: str, then: Callable[[], None]) -> bool:
+    """Do `then` if the holder of a lock is gone, under its lock, so that no new holder comes in between.
 
     Never opens a file that this process holds: closing it would drop our own lock (fcntl(2)).
     """
@@ -110,22 +132,16 @@ def is_dead(locks: Path, token: str) -> bool:
     try:
         lock = os.open(_lock_path(locks, token), os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
+        then()
         return True
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        then()
+    except BlockingIOError:
         return False
     finally:
         os.close(lock)
     return True
-
-
-def sweep(place: Place, known: set[str]) -> None:
-    """Remove the files of dead processes that have no row: those that died while they started or stopped."""
-    for path in [*place.locks.glob("*.lock"), *place.sockets.glob("*.sock")]:
-        token = path.stem
-        if token not in known and is_dead(place.locks, token):
-            path.unlink(missing_ok=True)
 
 
 def _lock_path(locks: Path, token: str) -> Path:

@@ -270,10 +270,9 @@ class Transport(virtual.Transport):
         if now - self._reaped_at < REAP_EVERY_S and not due:
             return
         self._reaped_at = now
-        if broker.store.moved():
-            raise ConnectionResetError(
-                f"the broker file {broker.store.place.database} was removed or replaced"
-            )
+        if broker.is_lost():
+            where = broker.store.place.database
+            raise ConnectionResetError(f"the broker file {where} or our lock was removed or replaced")
         broker.reap()
         generation = broker.topology().generation
         if generation != self._generation:
@@ -281,6 +280,7 @@ class Transport(virtual.Transport):
             for channel in self.channels:
                 channel.rejoin()
         self._look_everywhere()
+        self._eager = True
 
 
 def readable(fd: int, timeout_s: float) -> bool:
