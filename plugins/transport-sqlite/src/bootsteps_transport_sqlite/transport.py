@@ -285,8 +285,7 @@ class Transport(virtual.Transport):
 
 def readable(fd: int, timeout_s: float) -> bool:
     """Sleep until a descriptor is readable; False when the time is over."""
-    # Not select(): it refuses descriptors above 1023.
-    poll = select.poll()
+    poll = select.poll()  # select() refuses descriptors above 1023
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(math.ceil(timeout_s * 1000)))
 
