@@ -26,6 +26,7 @@ class Owner:
 
     def __init__(self, place: Place) -> None:
         self.pid = os.getpid()
+        self._place = place
         self.token = uuid4().hex
         self.lock_path = _lock_path(place.locks, self.token)
         self.socket_path = place.sockets / f"{self.token}.sock"
@@ -34,7 +35,7 @@ class Owner:
         self.id = 0
         _held.add(self.token)  # before the file exists, so that no thread of ours tests it
         self._lock = _lock_new(self.lock_path)
-        place.make_folders()  # the last of the others removes the one for sockets
+        place.prepare_sockets()
         self.socket = _bind(self.socket_path)
         _forget_in_children(self)
 
@@ -62,9 +63,7 @@ class Owner:
         if self.pid == os.getpid():
             for path in (self.socket_path, self.lock_path):
                 path.unlink(missing_ok=True)
-            if self.socket_path.parent != self.lock_path.parent:
-                with contextlib.suppress(OSError):  # others may have theirs in it
-                    self.socket_path.parent.rmdir()
+            self._place.tidy_sockets()
         self.abandon()
 
     def abandon(self) -> None:
@@ -120,6 +119,7 @@ def sweep(place: Place, known: set[str]) -> None:
 def _unlink(place: Place, token: str) -> None:
     (place.sockets / f"{token}.sock").unlink(missing_ok=True)
     _lock_path(place.locks, token).unlink(missing_ok=True)
+    place.tidy_sockets()
 
 
 def _if_dead(locks: Path, token: str, then: Callable[[], None]) -> bool:
