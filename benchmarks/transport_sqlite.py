@@ -87,7 +87,7 @@ def role_consume(con: Connection, how: str, count: int) -> None:
         message.ack()
         seen[0] += 1
         if how == "hub" and seen[0] == count:
-            hub.call_soon(hub.stop)
+            hub.stop()
             con.transport.broker.owner.poke()  # the loop may be about to sleep
 
     def drain() -> None:
@@ -115,7 +115,7 @@ def role_latency(con: Connection, how: str, count: int) -> None:
         waits.append((time() - body["sent"]) * 1000)
         message.ack()
         if how == "hub" and len(waits) == count:
-            hub.call_soon(hub.stop)
+            hub.stop()
             con.transport.broker.owner.poke()
 
     with con.Consumer(QUEUE, callbacks=[take], prefetch_count=PREFETCH):

@@ -8,6 +8,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
@@ -20,6 +21,13 @@ from bootsteps_transport_sqlite import connection
 
 PEER = Path(__file__).with_name("peer.py")
 DEADLINE_S = 30.0
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder like pytest's own, with a path that is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="bts-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

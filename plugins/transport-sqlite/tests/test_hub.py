@@ -128,7 +128,9 @@ def test_a_delayed_message_wakes_the_loop(connect: Connect, hub: Hub) -> None:
         hub.run_once()
         channel: Any = other.default_channel
         channel.publish_delayed(channel.prepare_message(b"later"), "", "q", 0.05)
+        sent = monotonic()
         turn_until(hub, lambda: len(got) == 1)
+        assert monotonic() - sent < 1.5  # the loop would sleep for two seconds
 
 
 @pytest.mark.usefixtures("no_reaper")

@@ -135,12 +135,18 @@ def test_a_topic_exchange_routes_by_pattern(connect: Connect) -> None:
     assert bodies(con, everything) == ["worker.online", "task.sent"]
 
 
-def test_higher_priority_comes_first_and_order_holds_within(connect: Connect) -> None:
+@pytest.mark.parametrize("prefetch", [1, 100])
+def test_higher_priority_comes_first_and_order_holds_within(connect: Connect, prefetch: int) -> None:
     con = connect()
     for body, priority in [("a", 0), ("b", 9), ("c", 5), ("d", 9), ("e", 0), ("f", 99), ("g", -1)]:
         con.Producer().publish(body, routing_key="q", priority=priority)
     got: list[str] = []
-    with con.Consumer(Queue("q"), callbacks=[lambda body, message: got.append(body)], no_ack=True):
+
+    def taken(body: str, message: Any) -> None:
+        got.append(body)
+        message.ack()
+
+    with con.Consumer(Queue("q"), callbacks=[taken], prefetch_count=prefetch):
         while len(got) < 7:
             con.drain_events(timeout=5)
     assert got == ["b", "d", "f", "c", "a", "e", "g"]
@@ -517,9 +523,11 @@ def test_a_closed_channel_refuses(connect: Connect) -> None:
         channel.basic_publish(channel.prepare_message(b"x"), "", "q")
 
 
-def test_a_removed_file_is_a_connection_error(connect: Connect) -> None:
+@pytest.mark.parametrize("which", ["database", "lock"])
+def test_a_removed_file_is_a_connection_error(connect: Connect, which: str) -> None:
     con = connect()
     with con.Consumer(Queue("q")):
-        con.transport.broker.store.place.database.unlink()
+        used = con.transport.broker
+        (used.store.place.database if which == "database" else used.owner.lock_path).unlink()
         with pytest.raises(con.connection_errors, match="was removed or replaced"):
             con.drain_events(timeout=10)

@@ -25,9 +25,9 @@ select exists(select 1 from message where queue in ({{}}) and owner is null and 
 """
 #: Is there anything for `tidy` to write?
 UNTIDY = f"""
-select exists(select 1 from message where visible_at <= ?1)
-or exists(select 1 from message where expires_at <= ?1 and owner is null)
-or exists({declarations.UNUSED.replace("?", "?1")}), ({NEXT_DUE})
+select exists(select 1 from message where visible_at <= :now)
+or exists(select 1 from message where expires_at <= :now and owner is null)
+or exists({declarations.UNUSED}), ({NEXT_DUE})
 """
 
 
@@ -174,7 +174,7 @@ class Broker(Catalogue):
         return True
 
     def _delete_unused(self) -> None:
-        if self.store.rows(f"select exists({declarations.UNUSED})", (time(),))[0][0]:
+        if self.store.rows(f"select exists({declarations.UNUSED})", {"now": time()})[0][0]:
             with self.store as con:
                 declarations.delete_unused_queues(con)
 
@@ -192,12 +192,16 @@ class Broker(Catalogue):
 
     # -- look after
 
+    def is_lost(self) -> bool:
+        """Say whether the file, or the lock that proves that we live, was removed or replaced."""
+        return self.store.moved() or (self._owner is not None and self._owner.is_unknown())
+
     def reap(self) -> None:
         """Free what dead processes hold, drop what expired, show what is due. Cheap when there is nothing."""
         locks = self.store.place.locks
         owners = self.store.rows("select id, token from owner")
         dead = [(id_, token) for id_, token in owners if is_dead(locks, token)]
-        untidy, self.next_due = self.store.rows(UNTIDY, (time(),))[0]
+        untidy, self.next_due = self.store.rows(UNTIDY, {"now": time()})[0]
         if not dead and not untidy:
             return
         with self.store as con:

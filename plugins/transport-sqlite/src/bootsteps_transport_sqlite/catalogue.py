@@ -80,9 +80,10 @@ class Catalogue:
     def counts(self, queue: Queue) -> tuple[int, int]:
         """Return how many messages are ready in a queue, and how many consumers it has."""
         ready, consumers = self.store.rows(
-            "select (select count(*) from message where queue = ?1 and owner is null and visible_at is null"
-            " and (expires_at is null or expires_at > ?2)), (select count(*) from consumer where queue = ?1)",
-            (queue.id, time()),
+            "select (select count(*) from message where queue = :queue and owner is null"
+            " and visible_at is null and (expires_at is null or expires_at > :now)),"
+            " (select count(*) from consumer where queue = :queue)",
+            {"queue": queue.id, "now": time()},
         )[0]
         return ready, consumers
 

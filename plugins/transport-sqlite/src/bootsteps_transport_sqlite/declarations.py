@@ -122,20 +122,21 @@ def _leave(con: sqlite3.Connection, queues: Iterable[int]) -> None:
     for queue in queues:
         con.execute("update queue set used_at = ? where id = ?", (time(), queue))
         unused = con.execute(
-            "select 1 from queue where id = ?1 and auto_delete and not exists(select 1 from consumer where queue = ?1)",
-            (queue,),
+            "select 1 from queue where id = :queue and auto_delete"
+            " and not exists(select 1 from consumer where queue = :queue)",
+            {"queue": queue},
         ).fetchone()
         if unused:
             delete_queue(con, queue)
 
 
 UNUSED = """
-select id from queue where expires_ms is not null and used_at + expires_ms / 1000.0 <= ?
+select id from queue where expires_ms is not null and used_at + expires_ms / 1000.0 <= :now
 and not exists(select 1 from consumer where queue = queue.id)
 """
 
 
 def delete_unused_queues(con: sqlite3.Connection) -> None:
     """Remove queues that nobody used for the time of their `x-expires`."""
-    for (queue,) in con.execute(UNUSED, (time(),)).fetchall():
+    for (queue,) in con.execute(UNUSED, {"now": time()}).fetchall():
         delete_queue(con, queue)

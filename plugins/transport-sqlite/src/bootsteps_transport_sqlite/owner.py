@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ class Owner:
 
     def __init__(self, place: Place) -> None:
         self.pid = os.getpid()
+        self._place = place
         self.token = uuid4().hex
         self.lock_path = _lock_path(place.locks, self.token)
         self.socket_path = place.sockets / f"{self.token}.sock"
@@ -33,13 +35,17 @@ class Owner:
         self.id = 0
         _held.add(self.token)  # before the file exists, so that no thread of ours tests it
         self._lock = _lock_new(self.lock_path)
-        place.make_folders()  # the last of the others removes the one for sockets
+        place.prepare_sockets()
         self.socket = _bind(self.socket_path)
         _forget_in_children(self)
 
     def fileno(self) -> int:
         """Return the descriptor that is readable once somebody published for us."""
         return self.socket.fileno()
+
+    def is_unknown(self) -> bool:
+        """Say whether somebody removed our lock file, so that the others take us for dead."""
+        return not self.lock_path.exists()
 
     def drain(self) -> None:
         """Take the wake-ups that are there. Look for messages after this, never before: else one is lost."""
@@ -57,9 +63,7 @@ class Owner:
         if self.pid == os.getpid():
             for path in (self.socket_path, self.lock_path):
                 path.unlink(missing_ok=True)
-            if self.socket_path.parent != self.lock_path.parent:
-                with contextlib.suppress(OSError):  # others may have theirs in it
-                    self.socket_path.parent.rmdir()
+            self._place.tidy_sockets()
         self.abandon()
 
     def abandon(self) -> None:
@@ -101,7 +105,25 @@ class Waker:
 
 
 def is_dead(locks: Path, token: str) -> bool:
-    """Say whether the process that held a lock file is gone.
+    """Say whether the process that held a lock file is gone."""
+    return _if_dead(locks, token, lambda: None)
+
+
+def sweep(place: Place, known: set[str]) -> None:
+    """Remove the files of dead processes that have no row: those that died while they started or stopped."""
+    found = {path.stem for path in [*place.locks.glob("*.lock"), *place.sockets.glob("*.sock")]}
+    for token in sorted(found - known):
+        _if_dead(place.locks, token, lambda token=token: _unlink(place, token))  # type: ignore[misc]
+
+
+def _unlink(place: Place, token: str) -> None:
+    (place.sockets / f"{token}.sock").unlink(missing_ok=True)
+    _lock_path(place.locks, token).unlink(missing_ok=True)
+    place.tidy_sockets()
+
+
+def _if_dead(locks: Path, token: str, then: Callable[[], None]) -> bool:
+    """Do `then` if the holder of a lock is gone, under its lock, so that no new holder comes in between.
 
     Never opens a file that this process holds: closing it would drop our own lock (fcntl(2)).
     """
@@ -110,22 +132,16 @@ def is_dead(locks: Path, token: str) -> bool:
     try:
         lock = os.open(_lock_path(locks, token), os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
+        then()
         return True
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        then()
+    except BlockingIOError:
         return False
     finally:
         os.close(lock)
     return True
-
-
-def sweep(place: Place, known: set[str]) -> None:
-    """Remove the files of dead processes that have no row: those that died while they started or stopped."""
-    for path in [*place.locks.glob("*.lock"), *place.sockets.glob("*.sock")]:
-        token = path.stem
-        if token not in known and is_dead(place.locks, token):
-            path.unlink(missing_ok=True)
 
 
 def _lock_path(locks: Path, token: str) -> Path:

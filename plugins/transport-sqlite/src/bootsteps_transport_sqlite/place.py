@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -62,13 +63,18 @@ class Place:
         """Create what is missing. Raises `UnusableBroker` where the broker could not be safe."""
         _make_private(self.database.parent, ours=False)
         self._refuse_network()
-        self.make_folders()
+        _make_private(self.locks)
         self._create_database()
 
-    def make_folders(self) -> None:
-        """Create the folders of locks and sockets."""
-        _make_private(self.locks)
+    def prepare_sockets(self) -> None:
+        """Create the folder of sockets, which may be far from the database and not there for long."""
         _make_private(self.sockets)
+
+    def tidy_sockets(self) -> None:
+        """Remove the folder of sockets if it is elsewhere and nobody needs it."""
+        if self.sockets != self.locks:
+            with contextlib.suppress(OSError):  # others have theirs in it
+                self.sockets.rmdir()
 
     def _refuse_network(self) -> None:
         found = network_file_system(self.database.parent.resolve(), _mounts())

@@ -98,7 +98,7 @@ class Store:
             finally:
                 con.execute("rollback")
 
-    def rows(self, sql: str, args: tuple[Any, ...] = ()) -> list[Any]:
+    def rows(self, sql: str, args: tuple[Any, ...] | dict[str, Any] = ()) -> list[Any]:
         """Return the rows of one query, outside any transaction."""
         with self._lock:
             con = self._con

@@ -270,8 +270,9 @@ class Transport(virtual.Transport):
         if now - self._reaped_at < REAP_EVERY_S and not due:
             return
         self._reaped_at = now
-        if broker.store.moved():
-            raise ConnectionResetError(f"the broker file {broker.store.place.database} was removed or replaced")
+        if broker.is_lost():
+            where = broker.store.place.database
+            raise ConnectionResetError(f"the broker file {where} or our lock was removed or replaced")
         broker.reap()
         generation = broker.topology().generation
         if generation != self._generation:
@@ -279,12 +280,12 @@ class Transport(virtual.Transport):
             for channel in self.channels:
                 channel.rejoin()
         self._look_everywhere()
+        self._eager = True
 
 
 def readable(fd: int, timeout_s: float) -> bool:
     """Sleep until a descriptor is readable; False when the time is over."""
-    # Not select(): it refuses descriptors above 1023.
-    poll = select.poll()
+    poll = select.poll()  # select() refuses descriptors above 1023
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(math.ceil(timeout_s * 1000)))
 
@@ -293,4 +294,6 @@ def _seconds(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise UnusableBroker(f"transport option busy_timeout={value!r} is no number", "seconds, such as 10") from None
+        raise UnusableBroker(
+            f"transport option busy_timeout={value!r} is no number", "seconds, such as 10"
+        ) from None
