@@ -222,7 +222,7 @@ def test_a_composition_with_faults_is_refused_as_by_the_worker(acme: Graph) -> N
     result = acme()
     assert isinstance(result.exception, BootError)
     assert "worker_pool chooses neither" in failure(result)
-    assert "Hub" in failure(acme("-P", "solo", "--without", "Hub"))
+    assert "requires the service 'hub'" in failure(acme("-P", "solo", "--without", "Hub"))
 
 
 def test_without_a_step_it_says_what_to_install(install: Install, kernel_graph: Graph) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bootsteps_graph.model import ORDER_ONLY, BootGraph, Step, nested_in, reduced
 
@@ -29,29 +29,37 @@ def _blueprint(graphs: Sequence[BootGraph], graph: BootGraph, indent: str) -> It
     for edge in reduced(graph):
         waits[edge.after].append(edge.before)
         kinds[edge.before, edge.after] = edge.kind
+    for others in waits.values():
+        others.sort(key=number.__getitem__)
     last = {
-        name: max(others, key=lambda other: (kinds[other, name] not in ORDER_ONLY, number[other]))
-        for name, others in waits.items()
+        name: max(others, key=lambda other: _rank(kinds[other, name], number[other])) for name, others in waits.items()
     }
     beneath = defaultdict[str, list[Step]](list)
     for step in graph.steps:
         beneath[last.get(step.name, "")].append(step)
     inside = nested_in(graphs, graph)
+    todo = [(step, indent, step is beneath[""][-1]) for step in reversed(beneath[""])]
+    while todo:  # no recursion: a chain may be longer than Python's stack
+        step, margin, end = todo.pop()
+        yield f"{margin}{'└─ ' if end else '├─ '}{_label(step, last.get(step.name), waits[step.name], kinds)}"
+        below, children = margin + ("   " if end else "│  "), beneath[step.name]
+        if step.name in inside:
+            inner = inside[step.name]
+            yield f"{below}{'├' if children else '└'}═ {inner.blueprint}"
+            yield from _blueprint(graphs, inner, below + ("│  " if children else "   "))
+        todo += [(child, below, child is children[-1]) for child in reversed(children)]
 
-    def branch(parent: str, indent: str, after_that: bool) -> Iterator[str]:
-        for step in beneath[parent]:
-            end = step is beneath[parent][-1] and not after_that
-            kind = kinds.get((parent, step.name), "requires")
-            others = sorted(set(waits[step.name]) - {parent}, key=number.__getitem__)
-            also = f"  + {', '.join(others)}" if others else ""
-            how = "" if kind == "requires" else f" ({kind})"
-            yield f"{indent}{'└─ ' if end else '├─ '}{step.number} {step.name}{how}{also}  [{step.package}]"
-            below = indent + ("   " if end else "│  ")
-            inner = inside.get(step.name)
-            if inner:
-                rest = bool(beneath[step.name])
-                yield f"{below}{'├' if rest else '└'}═ {inner.blueprint}"
-                yield from _blueprint(graphs, inner, below + ("│  " if rest else "   "))
-            yield from branch(step.name, below, False)
 
-    yield from branch("", indent, False)
+def _rank(kind: str, number: int) -> tuple[bool, bool, int]:
+    """What is required counts for more than what is wanted, and that for more than order; then the later one."""
+    return kind == "requires", kind not in ORDER_ONLY, number
+
+
+def _label(step: Step, above: str | None, waits: Sequence[str], kinds: Mapping[tuple[str, str], str]) -> str:
+    """Name the step, why it stands beneath the one above, for which others it waits, and its distribution."""
+    kind = kinds[above, step.name] if above else "requires"
+    others = [other for other in waits if other != above and kinds[other, step.name] != "last"]
+    words = [*([] if kind in ("requires", "last") else [kind]), *(["last"] if step.last else [])]
+    how = f" ({', '.join(words)})" if words else ""
+    also = f"  + {', '.join(others)}" if others else ""
+    return f"{step.number} {step.name}{how}{also}  [{step.package}]"
