@@ -37,6 +37,7 @@ class Connection(Step):
     provides = (CONNECTION,); first = True
 class Tasks(Step):
     requires = (CONNECTION, POOL)
+    provides = tuple(map(ServiceKey, ("strategies", "qos", "task_consumer", "eta")))
 """
 
 POINTS = {
