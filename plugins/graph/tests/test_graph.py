@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,8 +29,6 @@ def failure(result: Any) -> str:
 
 def rows(text: str) -> dict[str, list[str]]:
     """The cells of a table by name, which stands in the second column."""
-    import re
-
     cells = (re.split(r"\s{2,}", line.strip()) for line in text.splitlines() if line)
     return {row[1]: row for row in cells if len(row) > 1}
 
