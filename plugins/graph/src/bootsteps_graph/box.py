@@ -85,7 +85,9 @@ def _add_chips(box: Box, services: Sequence[str]) -> None:
 
 def tag(name: str, content: str | Sequence[str] | None = None, **attributes: object) -> str:
     """Return an XML element; numbers are rounded to a tenth, a trailing `_` and `_` inside are for Python's sake."""
-    text = "".join(f' {key.rstrip("_").replace("_", "-")}="{clean(_plain(value))}"' for key, value in attributes.items())
+    text = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{clean(_plain(value))}"' for key, value in attributes.items()
+    )
     if content is None:
         return f"<{name}{text}/>"
     return f"<{name}{text}>{content if isinstance(content, str) else ''.join(content)}</{name}>"

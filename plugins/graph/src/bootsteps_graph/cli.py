@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,16 +67,17 @@ def graph(
     if why and form:
         raise KernelError("--why answers in plain text", (f"--format {form}",), "leave --format away")
     form = form or ("table" if why else _format_of(output))
-    if form == "png" and output is None and sys.stdout.isatty():
+    if form == "png" and output is None and _is_terminal():
         raise KernelError("a PNG picture is not for a terminal", ("--format png",), "kernel graph -o boot.png")
     session.extra |= {"loglevel": loglevel, "hostname": hostname}
-    graphs = _chosen(look(session, hostname), blueprint)
+    graphs = look(session, hostname)
+    chosen = _chosen(graphs, blueprint)
     if why:
         from bootsteps_graph.why import explain
 
-        _write(explain(graphs, why), output)
+        _write(explain(graphs, why, [graph.blueprint for graph in chosen]), output)
     else:
-        _write(_render(graphs, form), output)
+        _write(_render(chosen, form, _room(output)), output)
 
 
 def _format_of(output: Path | None) -> str:
@@ -96,11 +98,20 @@ def _chosen(graphs: list[BootGraph], blueprint: str) -> list[BootGraph]:
     return [graph for graph in graphs if blueprint in ("all", graph.blueprint)]
 
 
-def _render(graphs: Sequence[BootGraph], form: str) -> str | bytes:
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _room(output: Path | None) -> int | None:
+    """Return how many columns there are; None = no limit, for a file or another program."""
+    return shutil.get_terminal_size().columns if output is None and _is_terminal() else None
+
+
+def _render(graphs: Sequence[BootGraph], form: str, room: int | None) -> str | bytes:
     from bootsteps_graph import table, text
 
     if form == "table":
-        return table.table(graphs)
+        return table.table(graphs, room)
     if form == "tree":
         from bootsteps_graph.tree import tree
 

@@ -1,7 +1,7 @@
-"""A layered drawing of a directed acyclic graph: boxes in rows, edges that go down between them and never through one.
+"""A layered drawing of a directed acyclic graph: boxes in rows, edges that run down between them, never through one.
 
-The classic four steps: rows, order within the rows, places, routes. An edge that passes a row gets a dummy there, which keeps the
-way free (Sugiyama, Tagawa and Toda 1981). Lengths are pixels; y grows downwards.
+The classic four steps: rows, order within the rows, places, routes. An edge that passes a row gets a dummy there, which
+keeps the way free (Sugiyama, Tagawa and Toda 1981). Lengths are pixels; y grows downwards.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from bootsteps_graph.ordering import crossings, ordered
 
@@ -63,11 +64,13 @@ def lay_out(sizes: Mapping[str, Size], edges: Sequence[tuple[str, str]], *, aspe
     return min(tried, key=lambda scored: scored[0])[1]
 
 
-def _try(sizes: Mapping[str, Size], edges: Sequence[tuple[str, str]], limit: float, aspect: float) -> tuple[float, Layout]:
+def _try(
+    sizes: Mapping[str, Size], edges: Sequence[tuple[str, str]], limit: float, aspect: float
+) -> tuple[float, Layout]:
     rows = _with_dummies(_rows(sizes, edges, limit), edges)
     rows.rows = ordered(rows.rows, rows.links)
     layout = _place(rows, sizes)
-    across = sum(abs(a[0] - b[0]) for route in layout.routes.values() for a, b in zip(route[1:], route[2:], strict=False))
+    across = sum(abs(a[0] - b[0]) for route in layout.routes.values() for a, b in pairwise(route))
     down = sum(route[-1][1] - route[0][1] for route in layout.routes.values())
     boxes = sum(width * height for width, height in sizes.values())
     shape = abs(math.log(layout.width / layout.height / aspect))
@@ -94,10 +97,10 @@ def _rows(sizes: Mapping[str, Size], edges: Sequence[tuple[str, str]], limit: fl
         settle(name, range(first, first + len(sizes) + 1))
     for name in reversed(list(sizes)):
         if len(behind[name]) > len(before[name]) or (behind[name] and not before[name]):
-            here, last = row_of[name], min(row_of[other] for other in behind[name]) - 1
-            room[here] -= sizes[name][0] + BOX_GAP
-            room[here] = 0.0 if room[here] < 0.5 else room[here]
-            settle(name, [row for row in range(last, here, -1) if room[row]] + [here])
+            now, last = row_of[name], min(row_of[other] for other in behind[name]) - 1
+            left = room[now] - sizes[name][0] - BOX_GAP
+            room[now] = left if left > 0.5 else 0.0  # empty, but for what rounding leaves
+            settle(name, [row for row in range(last, now, -1) if room[row]] + [now])
     used = sorted(set(row_of.values()))
     return [[name for name in sizes if row_of[name] == row] for row in used]
 
@@ -110,7 +113,7 @@ def _with_dummies(rows: list[list[str]], edges: Sequence[tuple[str, str]]) -> _R
         chain = [here, *(f"\0{index}#{row}" for row in passed), there]
         for row, dummy in zip(passed, chain[1:], strict=False):
             full.rows[row].append(dummy)
-        for row, link in enumerate(zip(chain, chain[1:], strict=False), row_of[here]):
+        for row, link in enumerate(pairwise(chain), row_of[here]):
             full.links[row].append(link)
         full.chains[here, there] = chain
     return full
@@ -164,16 +167,21 @@ def _centers(rows: _Rows, sizes: Mapping[str, Size]) -> dict[str, float]:
     for turn, (one, other) in enumerate(turns):
         for row in rows.rows if turn % 2 == 0 else rows.rows[::-1]:
             wishes = [_wish(name, [*one[name], *(other[name] if other else ())], center, sizes) for name in row]
-            gaps = [_apart(a, b, sizes) for a, b in zip(row, row[1:], strict=False)]
+            gaps = [_apart(a, b, sizes) for a, b in pairwise(row)]
             center.update(zip(row, spread(wishes, gaps), strict=True))
     return center
 
 
-def _wish(name: str, neighbours: list[str], center: Mapping[str, float], sizes: Mapping[str, Size]) -> tuple[float, float]:
+def _wish(
+    name: str, neighbours: list[str], center: Mapping[str, float], sizes: Mapping[str, Size]
+) -> tuple[float, float]:
     """Return where a box or a dummy would like to be, and how much."""
     if not neighbours:
         return center[name], 0.1
-    force = [1.0 if other in sizes and name in sizes else 3.0 if other in sizes or name in sizes else 9.0 for other in neighbours]
+    force = [
+        1.0 if other in sizes and name in sizes else 3.0 if other in sizes or name in sizes else 9.0
+        for other in neighbours
+    ]
     return sum(f * center[other] for f, other in zip(force, neighbours, strict=True)) / sum(force), sum(force)
 
 
@@ -202,7 +210,11 @@ def _heights(rows: _Rows, sizes: Mapping[str, Size], center: Mapping[str, float]
     for number, row in enumerate(rows.rows):
         tops.append(y)
         bottoms.append(y + max((sizes[name][1] for name in row if name in sizes), default=0.0))
-        far = max((abs(center[a] - center[b]) for a, b in rows.links[number]), default=0.0) if number < len(rows.links) else 0.0
+        far = (
+            max((abs(center[a] - center[b]) for a, b in rows.links[number]), default=0.0)
+            if number < len(rows.links)
+            else 0.0
+        )
         y = bottoms[-1] + min(ROW_GAP_MAX, ROW_GAP + far / 12)
     return tops, bottoms
 
@@ -233,6 +245,6 @@ def _at_sides(ends: Mapping[str, list[_End]], sizes: Mapping[str, Size], center:
         low, high = _side(name, sizes, center)
         gap = min(14.0, (high - low) / max(len(found) - 1, 1))
         places = spread([(wish, 1.0) for _, wish, _ in found], [gap] * (len(found) - 1))
-        slack = max(places[-1] - high, 0.0) or min(places[0] - low, 0.0)  # all of them fit, perhaps a little aside
-        ports.update({edge: place - slack for (_, _, edge), place in zip(found, places, strict=True)})
+        for number, (place, (_, _, edge)) in enumerate(zip(places, found, strict=True)):
+            ports[edge] = min(max(place, low + number * gap), high - (len(found) - 1 - number) * gap)
     return ports

@@ -1,15 +1,15 @@
-"""The picture: boxes in rows, a nested blueprint in a frame within the step that runs it, a legend, what is left out."""
+"""The picture: boxes in rows, a nested blueprint within the step that runs it, a legend, what is left out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bootsteps_graph.box import LINE, PAD, SMALL, Box, Word, box_of, clean, tag
+from bootsteps_graph.box import LINE, PAD, SMALL, Word, box_of, clean, tag
 from bootsteps_graph.layout import Point, lay_out
 from bootsteps_graph.measure import width_of, wrapped
 from bootsteps_graph.model import ORDER_ONLY, BootGraph, Edge, Step, nested_in, reduced
-from bootsteps_graph.theme import style_sheet
+from bootsteps_graph.theme import ACCENTS, style_sheet
 
 __all__ = ["svg"]
 
@@ -19,7 +19,6 @@ ASPECT, NESTED_ASPECT = 1.5, 2.2
 #: The strip of left-out steps is at least this wide.
 STRIP_MIN = 460.0
 GONE, COLUMN_MAX, COLUMN_GAP = 12.0, 330.0, 24.0
-DEPTHS = 3
 
 
 @dataclass(slots=True)
@@ -32,7 +31,9 @@ class _Part:
 
     def put(self, part: _Part, x: float, y: float, **attributes: object) -> None:
         """Draw another piece in this one."""
-        moved = tag("g", ["\n", *(f"{line}\n" for line in part.lines)], transform=f"translate({x:.1f} {y:.1f})", **attributes)
+        moved = tag(
+            "g", ["\n", *(f"{line}\n" for line in part.lines)], transform=f"translate({x:.1f} {y:.1f})", **attributes
+        )
         self.lines.append(moved)
         self.width, self.height = max(self.width, x + part.width), max(self.height, y + part.height)
 
@@ -55,7 +56,14 @@ def svg(graphs: Sequence[BootGraph], *, dark: bool = True) -> str:
     body = [tag("style", style_sheet(dark)), _heads(), ground, *page.lines]
     size = {"width": width, "height": height, "viewBox": f"0 0 {width:.1f} {height:.1f}"}
     label = f"Boot graph: {', '.join(graph.blueprint for graph in graphs)}"
-    return tag("svg", ["\n", *(f"{line}\n" for line in body)], xmlns="http://www.w3.org/2000/svg", **size, role="img", aria_label=label)
+    return tag(
+        "svg",
+        ["\n", *(f"{line}\n" for line in body)],
+        xmlns="http://www.w3.org/2000/svg",
+        **size,
+        role="img",
+        aria_label=label,
+    )
 
 
 def _heads() -> str:
@@ -94,7 +102,9 @@ def _blueprint(graphs: Sequence[BootGraph], graph: BootGraph, depth: int) -> _Pa
     for edge in sorted(edges, key=lambda edge: edge.kind not in ORDER_ONLY):  # needs lie above order
         whole.lines.append(_edge(graph, edge, layout.routes[edge.before, edge.after]))
     for step in graph.steps:
-        whole.put(drawn[step.name], *layout.boxes[step.name], class_="bg-step", data_step=f"{graph.blueprint}.{step.name}")
+        whole.put(
+            drawn[step.name], *layout.boxes[step.name], class_="bg-step", data_step=f"{graph.blueprint}.{step.name}"
+        )
     return whole
 
 
@@ -119,7 +129,7 @@ def _edge(graph: BootGraph, edge: Edge, route: Sequence[Point]) -> str:
 
 
 def _step(graphs: Sequence[BootGraph], graph: BootGraph, step: Step, inner: BootGraph | None, depth: int) -> _Part:
-    box, tone = box_of(graph, step), depth % DEPTHS
+    box, tone = box_of(graph, step), depth % len(ACCENTS)
     part = _Part(box.width, box.height)
     frame = _frame(graphs, inner, depth + 1) if inner else None
     if frame:
@@ -136,7 +146,7 @@ def _step(graphs: Sequence[BootGraph], graph: BootGraph, step: Step, inner: Boot
 
 def _frame(graphs: Sequence[BootGraph], graph: BootGraph, depth: int) -> _Part:
     """Draw a nested blueprint with a frame around it."""
-    content, tone = _blueprint(graphs, graph, depth), depth % DEPTHS
+    content, tone = _blueprint(graphs, graph, depth), depth % len(ACCENTS)
     title = f"{graph.blueprint.capitalize()} blueprint"
     part = _Part(max(content.width, width_of(title, 12, bold=True)) + 2 * 20, content.height + 62)
     part.lines.append(tag("rect", width=part.width, height=part.height, rx=7, class_=f"bg-f{tone}"))

@@ -1,26 +1,38 @@
-"""The table: one line for each step, good for reading and for grep."""
+"""The table: one line for each step, good for reading and for grep. On a terminal long cells go on in the next line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from textwrap import wrap
 
 from bootsteps_graph.model import BootGraph, Step, nested_in
 
 __all__ = ["needs_of", "table"]
 
 
-def table(graphs: Sequence[BootGraph]) -> str:
-    """Return the steps in boot order (a nested blueprint's inside its host), their settings, and what is left out."""
-    outermost = [graph for graph in graphs if graph.host is None] or graphs[:1]
-    rows = [("#", "STEP", "NEEDS", "LENDS", "FROM")]
+#: The columns that may be broken keep at least this width.
+NARROWEST = 20
+
+
+def table(graphs: Sequence[BootGraph], room: int | None = None) -> str:
+    """Return the steps in boot order (a nested blueprint's inside its host), their settings, and what is left out.
+
+    `room` is the number of columns to fit into, if that can be; None = no limit, and one line for each step.
+    """
+    names = {graph.blueprint for graph in graphs}
+    outermost = [graph for graph in graphs if graph.host is None or graph.host[0] not in names]
+    rows: list[Sequence[str]] = [("#", "STEP", "NEEDS", "LENDS", "FROM")]
     rows += [row for graph in outermost for row in _steps(graphs, graph, "")]
-    parts = [_aligned(rows)]
-    settings = [(name, ", ".join(flags), step.name) for graph in graphs for step in graph.steps for name, flags in step.settings]
+    parts = [_aligned(rows, room)]
+    settings = [
+        (name, ", ".join(flags), step.name) for graph in graphs for step in graph.steps for name, flags in step.settings
+    ]
     if settings:
-        parts.append(_aligned([("SETTING", "OPTION", "READ BY"), *sorted(settings)]))
+        parts.append(_aligned([("SETTING", "OPTION", "READ BY"), *sorted(settings)], room))
     left_out = [(out.name, out.reason, out.origin) for graph in graphs for out in graph.left_out]
     if left_out:
-        parts.append(_aligned([("LEFT OUT", "WHY", "FROM"), *left_out]))
+        parts.append(_aligned([("LEFT OUT", "WHY", "FROM"), *left_out], room))
     parts += [f"note: {graph.blueprint}: {graph.note}" for graph in graphs if graph.note]
     return "\n\n".join(parts)
 
@@ -50,6 +62,19 @@ def _from(step: Step) -> str:
     return step.package + (f" ({point})" if point not in ("", step.name) else "")
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def _aligned(rows: Sequence[Sequence[str]], room: int | None = None) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    while room and sum(widths) + 2 * (len(widths) - 1) > room:
+        wide = [column for column in range(2, len(widths)) if widths[column] > NARROWEST]  # names stay whole
+        if not wide:
+            break
+        widths[max(wide[:-1] or wide, key=widths.__getitem__)] -= 1  # whence a step comes is broken last
+    lines: list[str] = []
+    for row in rows:
+        cells = [wrap(cell, width) if room else [cell] for cell, width in zip(row, widths, strict=True)]
+        lines += [_line(line, widths) for line in zip_longest(*cells, fillvalue="")]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
