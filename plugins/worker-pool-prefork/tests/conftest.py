@@ -7,6 +7,7 @@ import logging
 import os
 import selectors
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from billiard.process import current_process
 
-from bootsteps import Job, Outcome
+from bootsteps import Job, Outcome, Runner
 from bootsteps_worker_pool_prefork.pool import PreforkPool
 
 
@@ -32,7 +33,8 @@ class Loop:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._numbers, self._heap = itertools.count(), []
+        self._numbers = itertools.count()
+        self._heap: list[tuple[float, int, Entry]] = []
         self.on_tick: set[Callable[[], Any]] = set()
         #: Seconds, as asked for.
         self.delays: list[float] = []
@@ -71,12 +73,6 @@ class Loop:
             entry = heapq.heappop(self._heap)[2]
             if entry.call:
                 entry.call()
-
-    def until(self, condition: Callable[[], Any], seconds: float = 20.0) -> None:
-        ends = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < ends, "it did not come true in time"
-            self.run_once()
 
     def close(self) -> None:
         self._selector.close()
@@ -120,6 +116,11 @@ def grandchild(_: bytes) -> bytes:
     os._exit(5)
 
 
+def kill(number: bytes) -> bytes:
+    os.kill(os.getpid(), int(number))
+    return b""
+
+
 def fail(reason: bytes) -> bytes:
     raise ValueError(reason.decode())
 
@@ -128,7 +129,8 @@ ACTS: dict[bytes, Callable[[bytes], bytes]] = {
     b"echo": lambda rest: rest,
     b"pid": lambda _: str(os.getpid()).encode(),
     b"wait": wait,
-    b"kill": lambda number: os.kill(os.getpid(), int(number)) or b"",
+    b"kill": kill,
+    b"loop": lambda _: str(sys.modules["kombu.asynchronous.hub"].get_event_loop()).encode(),
     b"exit": lambda code: os._exit(int(code)),
     b"fail": fail,
     b"quit": lambda _: exit(1),
@@ -158,13 +160,13 @@ class Acts:
 class Bench:
     """A pool with its loop, and what it reported."""
 
-    def __init__(self, loop: Any, size: int, runner: Callable[[], Any]) -> None:
+    def __init__(self, loop: Any, timer: Any, size: int, runner: Callable[[], Runner]) -> None:
         self.loop = loop
         self.announced: list[tuple[str, dict[str, Any]]] = []
         self.batches: list[Sequence[Outcome]] = []
         self.outcomes: dict[int, Outcome] = {}
         self._numbers = itertools.count(1)
-        self.pool = PreforkPool(loop, loop, runner, size, logging.getLogger("worker.Pool"), self._announce)
+        self.pool = PreforkPool(loop, timer, runner, size, logging.getLogger("worker.Pool"), self._announce)
         self.pool.connect(self._take)
         self.pool.start()
 
@@ -177,6 +179,12 @@ class Bench:
             assert outcome.seq not in self.outcomes, f"{outcome} was reported before: {self.outcomes[outcome.seq]}"
             self.outcomes[outcome.seq] = outcome
 
+    def until(self, condition: Callable[[], Any], seconds: float = 20.0) -> None:
+        ends = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < ends, "it did not come true in time"
+            self.loop.run_once()
+
     def submit(self, *payloads: bytes, kind: str | None = None) -> list[int]:
         """Submit jobs, each of the kind of its first word; return their numbers."""
         jobs = [Job(next(self._numbers), p, p.split(b" ")[0].decode() if kind is None else kind) for p in payloads]
@@ -185,7 +193,7 @@ class Bench:
 
     def done(self, seqs: Sequence[int]) -> list[Outcome]:
         """Wait until these are reported, and return their outcomes."""
-        self.loop.until(lambda: all(seq in self.outcomes for seq in seqs))
+        self.until(lambda: all(seq in self.outcomes for seq in seqs))
         return [self.outcomes[seq] for seq in seqs]
 
     def do(self, *payloads: bytes) -> list[Outcome]:
@@ -193,7 +201,7 @@ class Bench:
 
     def running(self, seq: int) -> int:
         """Wait until this job is running, and return the child's pid."""
-        self.loop.until(lambda: any(job.seq == seq for job in self.pool.running()))
+        self.until(lambda: any(job.seq == seq for job in self.pool.running()))
         return next(job.pid for job in self.pool.running() if job.seq == seq)
 
     @property
@@ -203,12 +211,18 @@ class Bench:
     def ready(self) -> None:
         """Wait until every child is."""
         crew = self.pool._crew
-        self.loop.until(lambda: len(crew.children) == crew.size and all(child.ready for child in crew.children))
+        self.until(lambda: len(crew.children) == crew.size and all(child.ready for child in crew.children))
 
     def warm(self, kind: str) -> None:
         """Make a kind known as a short one."""
         self.ready()
         self.done(self.submit(*[b"echo"] * 20, kind=kind))
+
+
+#: Makes a pool: size, runner, hub, timer.
+Make = Callable[..., Bench]
+#: A job that waits, and what lets it go on.
+Fifo = Callable[[], tuple[bytes, Callable[[], object]]]
 
 
 def alive(pid: int) -> bool:
@@ -227,13 +241,13 @@ def loop() -> Iterator[Loop]:
 
 
 @pytest.fixture
-def bench(loop: Loop) -> Iterator[Callable[..., Bench]]:
+def bench(loop: Loop) -> Iterator[Make]:
     """Makes a pool of so many children; checks at the end that nothing of it is left."""
     before = links()
     made: list[Bench] = []
 
-    def make(size: int = 2, runner: Callable[[], Any] = Acts, on: Any = None) -> Bench:
-        made.append(Bench(on or loop, size, runner))
+    def make(size: int = 2, runner: Callable[[], Runner] = Acts, hub: Any = loop, timer: Any = loop) -> Bench:
+        made.append(Bench(hub, timer, size, runner))
         return made[-1]
 
     yield make
@@ -246,11 +260,11 @@ def bench(loop: Loop) -> Iterator[Callable[..., Bench]]:
 
 
 @pytest.fixture
-def fifo(tmp_path: Path) -> Callable[[], tuple[bytes, Callable[[], None]]]:
+def fifo(tmp_path: Path) -> Fifo:
     """Makes a job that waits, and the function that lets it go on."""
     numbers = itertools.count()
 
-    def make() -> tuple[bytes, Callable[[], None]]:
+    def make() -> tuple[bytes, Callable[[], object]]:
         path = tmp_path / f"fifo{next(numbers)}"
         os.mkfifo(path)
         return b"wait " + os.fsencode(path), lambda: path.write_bytes(b"told")

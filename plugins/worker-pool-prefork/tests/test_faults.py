@@ -1,17 +1,24 @@
 """Children that die, parents that die, and jobs that take longer than anybody thought."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from conftest import Fifo, Make
 
-def test_a_killed_job_is_lost_alone_and_its_child_is_replaced_within_a_second(bench, fifo):
+
+def test_a_killed_job_is_lost_alone_and_its_child_is_replaced_within_a_second(bench: Make, fifo: Fifo) -> None:
     b = bench(2)
     b.ready()
     waiting, go_on = fifo()
@@ -22,7 +29,7 @@ def test_a_killed_job_is_lost_alone_and_its_child_is_replaced_within_a_second(be
     killed = time.monotonic()
     os.kill(pid, signal.SIGKILL)
     (lost,) = b.done([victim])
-    b.loop.until(lambda: len(b.pids) == 2 and pid not in b.pids)
+    b.until(lambda: len(b.pids) == 2 and pid not in b.pids)
     assert time.monotonic() - killed < 1.0
     assert lost.lost == f"child {pid} was killed by signal 9 (SIGKILL)"
     assert (lost.pid, lost.payload) == (pid, b"")
@@ -33,7 +40,7 @@ def test_a_killed_job_is_lost_alone_and_its_child_is_replaced_within_a_second(be
     assert b.announced == [("child_lost", {"pid": pid, "reason": lost.lost})]
 
 
-def test_what_a_dead_child_had_not_started_runs_elsewhere(bench, fifo):
+def test_what_a_dead_child_had_not_started_runs_elsewhere(bench: Make, fifo: Fifo) -> None:
     b = bench(2)
     b.warm("k")
     payloads = [b"echo %d" % number for number in range(100)]
@@ -60,7 +67,7 @@ def test_what_a_dead_child_had_not_started_runs_elsewhere(bench, fifo):
         (b"grandchild", "exited with status 5"),  # its socket stays open elsewhere
     ],
 )
-def test_tells_how_a_child_died(bench, job, reason, caplog):
+def test_tells_how_a_child_died(bench: Make, job: bytes, reason: str, caplog: pytest.LogCaptureFixture) -> None:
     b = bench(1)
     before = b.pids
     (outcome,) = b.do(job)
@@ -69,7 +76,7 @@ def test_tells_how_a_child_died(bench, job, reason, caplog):
     assert b.do(b"echo again")[0].payload == b"again"
 
 
-def test_a_replacement_has_the_place_of_the_one_that_died(bench):
+def test_a_replacement_has_the_place_of_the_one_that_died(bench: Make) -> None:
     b = bench(2)
     b.ready()
     b.do(b"kill 9", b"kill 9")
@@ -83,9 +90,11 @@ class NeverStarts:
         raise RuntimeError("no database")
 
 
-def test_children_that_die_at_their_start_are_replaced_ever_more_slowly(bench, caplog):
+def test_children_that_die_at_their_start_are_replaced_ever_more_slowly(
+    bench: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     b = bench(1, NeverStarts)
-    b.loop.until(lambda: len(b.loop.delays) == 4)
+    b.until(lambda: len(b.loop.delays) == 4)
     assert b.loop.delays == [0.05, 0.1, 0.2, 0.4]
     assert b.pool.free() == 0
     errors = [record.getMessage() for record in caplog.records if "could not start" in record.getMessage()]
@@ -94,7 +103,7 @@ def test_children_that_die_at_their_start_are_replaced_ever_more_slowly(bench, c
     assert "Traceback" in errors[0]
 
 
-def test_a_pool_recovers_when_its_children_can_start_again(bench, tmp_path):
+def test_a_pool_recovers_when_its_children_can_start_again(bench: Make, tmp_path: Path) -> None:
     class StartsAtLast:
         def start(self) -> None:
             with (tmp_path / "starts").open("a") as file:
@@ -115,7 +124,7 @@ def test_a_pool_recovers_when_its_children_can_start_again(bench, tmp_path):
     assert b.do(b"job")[0].payload == b"job"
 
 
-def test_short_jobs_go_on_while_a_child_is_busy(bench, fifo):
+def test_short_jobs_go_on_while_a_child_is_busy(bench: Make, fifo: Fifo) -> None:
     b = bench(2)
     b.warm("echo")
     job, go_on = fifo()
@@ -127,7 +136,7 @@ def test_short_jobs_go_on_while_a_child_is_busy(bench, fifo):
     b.done([slow])
 
 
-def test_what_waits_behind_a_job_that_turns_out_long_is_taken_back(bench, fifo):
+def test_what_waits_behind_a_job_that_turns_out_long_is_taken_back(bench: Make, fifo: Fifo) -> None:
     b = bench(2)
     b.warm("k")
     job, go_on = fifo()
@@ -140,7 +149,7 @@ def test_what_waits_behind_a_job_that_turns_out_long_is_taken_back(bench, fifo):
     b.done([slow])
 
 
-def test_a_job_of_unknown_length_has_nothing_behind_it(bench, fifo):
+def test_a_job_of_unknown_length_has_nothing_behind_it(bench: Make, fifo: Fifo) -> None:
     b = bench(2)
     b.ready()
     assert b.pool.free() == 2
@@ -155,7 +164,7 @@ def test_a_job_of_unknown_length_has_nothing_behind_it(bench, fifo):
     b.done(seqs)
 
 
-def test_terminate_ends_the_job_and_nothing_else(bench, fifo):
+def test_terminate_ends_the_job_and_nothing_else(bench: Make, fifo: Fifo) -> None:
     b = bench(2)
     b.warm("k")
     (one, _), (two, let_two) = fifo(), fifo()
@@ -169,13 +178,13 @@ def test_terminate_ends_the_job_and_nothing_else(bench, fifo):
     assert outcome.runtime_s > 0
     assert not any(outcome.lost for outcome in b.done(behind))
     assert b.announced == [], "it was told to go"
-    b.loop.until(lambda: len(b.pids) == 2)
+    b.until(lambda: len(b.pids) == 2)
     let_two()
     assert b.done([other])[0].pid == neighbour
     assert not b.pool.terminate_job(doomed, signal.SIGTERM)
 
 
-def test_a_terminated_job_takes_nothing_down_that_was_queued_behind_it(bench, fifo):
+def test_a_terminated_job_takes_nothing_down_that_was_queued_behind_it(bench: Make, fifo: Fifo) -> None:
     b = bench(1)
     b.warm("k")
     job, _ = fifo()
@@ -186,7 +195,7 @@ def test_a_terminated_job_takes_nothing_down_that_was_queued_behind_it(bench, fi
     assert not any(outcome.lost for outcome in b.done(short))
 
 
-def test_grows_and_shrinks(bench, fifo):
+def test_grows_and_shrinks(bench: Make, fifo: Fifo) -> None:
     b = bench(2)
     b.pool.grow(2)
     assert (b.pool.concurrency, len(b.pids)) == (4, 4)
@@ -209,20 +218,20 @@ def test_grows_and_shrinks(bench, fifo):
         b.pool.shrink(2)
 
 
-def test_children_that_are_let_go_end_and_their_place_is_used_again(bench, is_alive):
+def test_children_that_are_let_go_end_and_their_place_is_used_again(bench: Make) -> None:
     b = bench(3)
     b.ready()
     before = b.pids
     b.pool.shrink(2)
     (kept,) = b.pids
-    b.loop.until(lambda: not any(is_alive(pid) for pid in before if pid != kept))
+    b.until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before if pid != kept))
     b.pool.grow(1)
     b.ready()
     names = {json.loads(outcome.payload)["name"] for outcome in b.do(b"state", b"state")}
     assert names == {"ForkPoolWorker-1", "ForkPoolWorker-2"}
 
 
-def test_stop_lets_running_and_queued_jobs_finish(bench, tmp_path):
+def test_stop_lets_running_and_queued_jobs_finish(bench: Make, tmp_path: Path) -> None:
     class Slow:
         """Each job takes 20 ms of CPU; `stop` leaves a mark."""
 
@@ -251,7 +260,7 @@ def test_stop_lets_running_and_queued_jobs_finish(bench, tmp_path):
     assert b.pids == []
 
 
-def test_stop_kills_what_takes_longer_than_its_patience(bench, fifo):
+def test_stop_kills_what_takes_longer_than_its_patience(bench: Make, fifo: Fifo) -> None:
     b = bench(2)
     job, _ = fifo()
     (seq,) = b.submit(job)
@@ -260,7 +269,7 @@ def test_stop_kills_what_takes_longer_than_its_patience(bench, fifo):
     assert b.outcomes[seq].lost == f"child {pid} was killed by signal 15 (SIGTERM)"
 
 
-def test_terminate_kills_also_those_that_ignore_term(bench, tmp_path):
+def test_terminate_kills_also_those_that_ignore_term(bench: Make, tmp_path: Path) -> None:
     class Stubborn:
         def start(self) -> None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -283,7 +292,7 @@ def test_terminate_kills_also_those_that_ignore_term(bench, tmp_path):
     assert b.announced == []
 
 
-def test_a_pool_starts_again_after_its_stop(bench):
+def test_a_pool_starts_again_after_its_stop(bench: Make) -> None:
     b = bench(2)
     b.ready()
     began = time.monotonic()
@@ -322,10 +331,10 @@ signal.pause()
 """
 
 
-def test_no_child_outlives_a_parent_that_was_killed(is_alive):
+def test_no_child_outlives_a_parent_that_was_killed(is_alive: Callable[[int], bool]) -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
     try:
-        assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         assert len(pids) == 2
         assert all(is_alive(pid) for pid in pids)

@@ -1,5 +1,7 @@
 """Jobs and their outcomes, with real children."""
 
+from __future__ import annotations
+
 import itertools
 import json
 import logging
@@ -7,9 +9,16 @@ import os
 import signal
 import socket
 import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Fifo, Make
 
 
-def test_runs_5000_jobs_completely_and_each_child_in_order(bench):
+def test_runs_5000_jobs_completely_and_each_child_in_order(bench: Make) -> None:
     b = bench(2)
     payloads = [b"echo %d" % number for number in range(5000)]
     left = iter(payloads)
@@ -20,7 +29,7 @@ def test_runs_5000_jobs_completely_and_each_child_in_order(bench):
             b.submit(*batch)
 
     b.loop.on_tick.add(feed)
-    b.loop.until(lambda: len(b.outcomes) == 5000, 60)
+    b.until(lambda: len(b.outcomes) == 5000, 60)
     assert [b.outcomes[seq].payload for seq in range(1, 5001)] == [b"%d" % number for number in range(5000)]
     assert not any(outcome.lost for outcome in b.outcomes.values())
     order = [outcome for batch in b.batches for outcome in batch]
@@ -31,14 +40,14 @@ def test_runs_5000_jobs_completely_and_each_child_in_order(bench):
     assert len(b.batches) < 2500, "outcomes come in batches"
 
 
-def test_takes_more_than_it_can_start_and_does_all_of_it(bench):
+def test_takes_more_than_it_can_start_and_does_all_of_it(bench: Make) -> None:
     b = bench(2)
     seqs = b.submit(*[b"echo %d" % number for number in range(5000)])
     assert [outcome.payload for outcome in b.done(seqs)] == [b"%d" % number for number in range(5000)]
     assert b.pool.idle()
 
 
-def test_carries_large_payloads_both_ways(bench):
+def test_carries_large_payloads_both_ways(bench: Make) -> None:
     b = bench(2)
     large = os.urandom(5_000_000)
     outcomes = b.do(b"echo " + large, b"echo small", b"echo " + large[::-1])
@@ -46,7 +55,7 @@ def test_carries_large_payloads_both_ways(bench):
     assert b.loop.watched() == 4, "it listens to two children, and waits for no socket to be writable"
 
 
-def test_tells_what_is_running_and_how_long_it_ran(bench, fifo):
+def test_tells_what_is_running_and_how_long_it_ran(bench: Make, fifo: Fifo) -> None:
     b = bench(1)
     job, go_on = fifo()
     (seq,) = b.submit(job)
@@ -61,7 +70,7 @@ def test_tells_what_is_running_and_how_long_it_ran(bench, fifo):
     assert b.pool.running() == []
 
 
-def test_what_the_runner_raises_loses_that_job_alone(bench):
+def test_what_the_runner_raises_loses_that_job_alone(bench: Make) -> None:
     b = bench(1)
     failed, quitted, fine = b.do(b"fail too bad", b"quit", b"echo fine")
     assert failed.lost == "the runner raised ValueError: too bad"
@@ -88,14 +97,14 @@ class Unstorable:
         pass
 
 
-def test_what_could_not_be_flushed_is_lost_and_the_next_is_not(bench):
+def test_what_could_not_be_flushed_is_lost_and_the_next_is_not(bench: Make) -> None:
     b = bench(1, Unstorable)
     assert b.do(b"one")[0].payload == b"one"
     assert b.do(b"two")[0].lost == "the results could not be stored: OSError: disk full"
     assert b.do(b"three")[0].payload == b"three"
 
 
-def test_flushes_before_it_reports_and_once_for_a_batch(bench, tmp_path):
+def test_flushes_before_it_reports_and_once_for_a_batch(bench: Make, tmp_path: Path) -> None:
     path = tmp_path / "flushed"
 
     class Stores:
@@ -121,7 +130,7 @@ def test_flushes_before_it_reports_and_once_for_a_batch(bench, tmp_path):
     before = sum(map(int, path.read_text().split()))
     flushes = len(path.read_text().split())
     b.submit(*[b"x"] * 60, kind="k")
-    b.loop.until(lambda: sum(count for count, _ in stored) == 60)
+    b.until(lambda: sum(count for count, _ in stored) == 60)
     reported = before
     for count, durable in stored:
         reported += count
@@ -129,7 +138,7 @@ def test_flushes_before_it_reports_and_once_for_a_batch(bench, tmp_path):
     assert len(path.read_text().split()) - flushes < 60
 
 
-def test_a_child_has_no_handler_of_the_parents_and_knows_its_place(bench):
+def test_a_child_has_no_handler_of_the_parents_and_knows_its_place(bench: Make) -> None:
     def handler(*args: object) -> None:
         raise AssertionError
 
@@ -158,7 +167,7 @@ def test_a_child_has_no_handler_of_the_parents_and_knows_its_place(bench):
     }
 
 
-def test_a_child_holds_nothing_that_was_opened_for_the_parent_later(bench, tmp_path):
+def test_a_child_holds_nothing_that_was_opened_for_the_parent_later(bench: Make, tmp_path: Path) -> None:
     b = bench(2)
     before = set(b.pids)
     first = b.do(b"links")[0].payload.decode().split("\n")
@@ -184,7 +193,7 @@ def test_a_child_holds_nothing_that_was_opened_for_the_parent_later(bench, tmp_p
         assert sum(link.startswith(kind) for link in found) == sum(link.startswith(kind) for link in first)
 
 
-def test_warns_when_it_forks_while_other_threads_live(bench, caplog):
+def test_warns_when_it_forks_while_other_threads_live(bench: Make, caplog: pytest.LogCaptureFixture) -> None:
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait, name="statistics")
     thread.start()
@@ -197,29 +206,12 @@ def test_warns_when_it_forks_while_other_threads_live(bench, caplog):
     assert "statistics" in record.getMessage()
 
 
-def test_works_on_the_hub_of_kombu(loop, bench):
-    import pytest
-
-    hub_module = pytest.importorskip("kombu.asynchronous.hub", reason="kombu is not installed with this plugin alone")
-    from kombu.asynchronous.timer import Timer
-
-    class Glue:
-        """Kombu's hub and timer in one, as the bench wants them."""
-
-        until, call_after = type(loop).until, Timer.call_after
-
-        def __init__(self) -> None:
-            self.timer = Timer()
-            self.hub = hub_module.Hub(self.timer)
-
-        def __getattr__(self, name: str):
-            return getattr(self.__dict__["timer"] if name.startswith("call_") else self.__dict__["hub"], name)
-
-    glue = Glue()
-    glue.call_after = glue.timer.call_after
-    hub_module.set_event_loop(glue.hub)
+def test_works_on_the_hub_of_kombu(bench: Make) -> None:
+    module = pytest.importorskip("kombu.asynchronous.hub", reason="kombu is not installed with this plugin alone")
+    timer = pytest.importorskip("kombu.asynchronous.timer").Timer()
+    hub = module.Hub(timer)
     try:
-        b = bench(2, on=glue)
+        b = bench(2, hub=hub, timer=timer)
         large = b"x" * 3_000_000
         seqs = b.submit(b"kill 9", b"echo " + large, *[b"echo %d" % number for number in range(500)])
         outcomes = b.done(seqs)
@@ -227,10 +219,22 @@ def test_works_on_the_hub_of_kombu(loop, bench):
         assert [o.payload for o in outcomes[1:]] == [large, *[b"%d" % number for number in range(500)]]
         b.pool.stop(5)
     finally:
-        glue.hub.close()
+        hub.close()
 
 
-def test_info_has_the_keys_of_celery(bench):
+def test_a_child_does_not_find_the_event_loop_of_the_parent(bench: Make) -> None:
+    module = pytest.importorskip("kombu.asynchronous.hub", reason="kombu is not installed with this plugin alone")
+
+    hub = module.Hub()
+    module.set_event_loop(hub)
+    try:
+        assert bench(1).do(b"loop")[0].payload == b"None"
+        assert module.get_event_loop() is hub
+    finally:
+        hub.close()
+
+
+def test_info_has_the_keys_of_celery(bench: Make) -> None:
     b = bench(2)
     b.do(*[b"echo"] * 10)
     info = b.pool.info()
