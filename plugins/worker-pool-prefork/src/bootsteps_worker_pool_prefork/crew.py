@@ -267,4 +267,7 @@ class Crew:
             if child.congested:
                 watch(child.writer, select.POLLOUT, self._on_writable, child)
         for fd, _ in poller.poll(max(1, int(seconds * 1000))):
-            calls[fd]()
+            try:
+                calls[fd]()
+            except Exception:  # of whoever hears the outcomes; the children are to be ended all the same
+                self._log.exception("outcomes could not be settled while the pool stops")
