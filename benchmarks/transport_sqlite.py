@@ -29,9 +29,7 @@ from kombu.entity import Queue
 from bootsteps_transport_sqlite import connection
 
 QUEUE, PREFETCH = Queue("bench"), 64
-BODY = json.dumps(
-    [[1, 2], {"text": "x" * 170}, {"callbacks": None, "errbacks": None, "chain": None}]
-).encode()
+BODY = json.dumps([[1, 2], {"text": "x" * 170}, {"callbacks": None, "errbacks": None, "chain": None}]).encode()
 HEADERS = {"lang": "py", "task": "proj.tasks.add", "id": "3f0b4a52-91f4-4be3-8d3c-8f0a4d0f5b1a", "retries": 0}
 Figures = dict[str, Any]
 
@@ -274,9 +272,7 @@ def _line(f: Figures) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--messages", type=int, default=20_000, help="messages in each run (default 20,000)")
     parser.add_argument("--synchronous", choices=["normal", "full"], default="normal")
     parser.add_argument("--dir", help="folder to put the broker in (default: a temporary one)")

@@ -17,7 +17,6 @@ from bootsteps_consumer.consumer import Consumer, backoff_s
 from bootsteps_consumer.loop import EventLoop
 from bootsteps_consumer.step import ConsumerHost
 
-
 URL = "memory://localhost//"
 MASKED = kombu.Connection(URL).as_uri()
 

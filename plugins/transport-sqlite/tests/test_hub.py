@@ -79,9 +79,7 @@ def test_the_loop_delivers_what_others_publish(connect: Connect, hub: Hub) -> No
 
 
 @pytest.mark.usefixtures("no_reaper")
-def test_acknowledgements_from_elsewhere_are_committed_within_ten_milliseconds(
-    connect: Connect, hub: Hub
-) -> None:
+def test_acknowledgements_from_elsewhere_are_committed_within_ten_milliseconds(connect: Connect, hub: Hub) -> None:
     con, other = connect(), connect()
     held: list[Any] = []
     for number in range(5):

@@ -39,9 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def bodies(con: Connection, queue: Queue, limit: int = 100) -> list[Any]:
     """Take and acknowledge what is ready in a queue."""
     found: list[Any] = []
-    while (message := queue(con.default_channel).get(accept=["json", "text/plain"])) is not None and len(
-        found
-    ) < limit:
+    while (message := queue(con.default_channel).get(accept=["json", "text/plain"])) is not None and len(found) < limit:
         message.ack()
         found.append(message.decode())
     return found
@@ -221,9 +219,7 @@ def test_a_delayed_message_waits_and_keeps_its_place(connect: Connect, clock: Cl
     assert got == [b"now", b"later"]
 
 
-def test_an_idle_consumer_wakes_for_a_delayed_message(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_idle_consumer_wakes_for_a_delayed_message(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "REAP_EVERY_S", 3600.0)
     con, other = connect(), connect()
     got: list[float] = []
@@ -295,10 +291,7 @@ def test_closing_a_channel_counts_only_what_was_handed_over(connect: Connect) ->
     assert rows(con) == 4
     channel.close()
     queue = Queue("q")(con.default_channel)
-    counts = [
-        (m.decode(), m.delivery_info["delivery_count"])
-        for m in [queue.get(accept=["json"]) for _ in range(4)]
-    ]
+    counts = [(m.decode(), m.delivery_info["delivery_count"]) for m in [queue.get(accept=["json"]) for _ in range(4)]]
     assert counts == [(0, 1), (1, 1), (2, 0), (3, 0)]
 
 

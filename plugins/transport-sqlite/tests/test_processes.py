@@ -36,9 +36,7 @@ def wait_for(condition: Callable[[], bool], timeout: float = 30.0) -> None:
 
 
 @pytest.mark.parametrize("verb", ["work", "hub_work"])
-def test_what_a_killed_consumer_held_is_redelivered_to_an_idle_one(
-    connect: Connect, spawn: Spawn, verb: str
-) -> None:
+def test_what_a_killed_consumer_held_is_redelivered_to_an_idle_one(connect: Connect, spawn: Spawn, verb: str) -> None:
     con = connect()
     publish(con, 10)
     holder = spawn("hold", "q", 10)
@@ -51,9 +49,7 @@ def test_what_a_killed_consumer_held_is_redelivered_to_an_idle_one(
     assert [worker.read() for _ in range(10)] == [[n, True, 1] for n in range(10)]
     wait_for(lambda: con.transport.broker.store.rows("select count(*) from message") == [(0,)])
     place = con.transport.broker.store.place
-    wait_for(
-        lambda: len({file.stem for folder in (place.locks, place.sockets) for file in folder.iterdir()}) == 1
-    )
+    wait_for(lambda: len({file.stem for folder in (place.locks, place.sockets) for file in folder.iterdir()}) == 1)
 
 
 def test_a_consumer_that_starts_later_gets_it_at_once(connect: Connect, spawn: Spawn) -> None:
@@ -113,9 +109,7 @@ def test_a_fanout_reaches_every_process(connect: Connect, spawn: Spawn) -> None:
     assert [listener.read() for listener in listeners] == ["ready"] * 3
     con = connect()
     for number in range(5):
-        con.Producer().publish(
-            number, exchange=Exchange("news", "fanout"), declare=[Exchange("news", "fanout")]
-        )
+        con.Producer().publish(number, exchange=Exchange("news", "fanout"), declare=[Exchange("news", "fanout")])
     for listener in listeners:
         assert [listener.read() for _ in range(5)] == [0, 1, 2, 3, 4]
 
@@ -126,9 +120,7 @@ def test_queues_of_dead_consumers_go(connect: Connect, spawn: Spawn) -> None:
     con = connect()
     assert con.default_channel.queue_declare("private", passive=True).consumer_count == 1
     listener.end()
-    con.default_channel.queue_declare(
-        "private", exclusive=True, auto_delete=True
-    )  # a restarted worker's mailbox
+    con.default_channel.queue_declare("private", exclusive=True, auto_delete=True)  # a restarted worker's mailbox
     assert con.default_channel.queue_declare("private", passive=True).consumer_count == 0
     assert ("private", "news", "") not in con.default_channel.list_bindings()
 
@@ -215,9 +207,7 @@ def test_many_writers_wait_for_each_other(connect: Connect, spawn: Spawn) -> Non
     assert connect().default_channel.queue_declare("q").message_count == 1800
 
 
-def test_a_file_that_stays_locked_is_a_connection_error_after_the_deadline(
-    broker_url: str, connect: Connect
-) -> None:
+def test_a_file_that_stays_locked_is_a_connection_error_after_the_deadline(broker_url: str, connect: Connect) -> None:
     con = connect(transport_options={"busy_timeout": 0.05})
     con.connect()
     thief = sqlite3.connect(con.transport.broker.store.place.database, isolation_level=None)

@@ -25,7 +25,7 @@ class DeclaringChannel(virtual.Channel):
     def exchange_declare(  # type: ignore[override]  # the rest is in kwargs
         self,
         exchange: str | None = None,
-        type: str = "direct",  # noqa: A002  # kombu's name
+        type: str = "direct",  # kombu's name
         passive: bool = False,
         **kwargs: Any,
     ) -> None:

@@ -294,6 +294,4 @@ def _seconds(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        raise UnusableBroker(
-            f"transport option busy_timeout={value!r} is no number", "seconds, such as 10"
-        ) from None
+        raise UnusableBroker(f"transport option busy_timeout={value!r} is no number", "seconds, such as 10") from None

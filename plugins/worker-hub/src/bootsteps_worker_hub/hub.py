@@ -1,3 +1,5 @@
+# mypy: disable-error-code="no-untyped-call"
+# kombu has no types.
 """kombu's event loop, which also turns at once for what its own thread asks it to call soon."""
 
 from __future__ import annotations
