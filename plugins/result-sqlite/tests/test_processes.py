@@ -99,3 +99,28 @@ def test_an_application_makes_a_backend_per_process(url: str) -> None:
     assert app.backend is mine
     assert mine.get("child") is not None
     app.close()
+
+
+def test_what_a_child_stores_survives_the_parents_close(opened: Open) -> None:
+    """A child that inherited SQLite's idea of the parent's locks would write into a log that the parent removes."""
+    backend = opened()
+    backend.store([meta("parent", "SUCCESS", 1)])
+    ready, go = os.pipe(), os.pipe()
+
+    child = os.fork()
+    if child == 0:
+        try:
+            backend.store([meta("before", "SUCCESS", 2)])
+            os.write(ready[1], b"1")
+            os.read(go[0], 1)
+            backend.store([meta("after", "SUCCESS", 3)])
+            os._exit(0)
+        finally:
+            os._exit(4)
+    os.read(ready[0], 1)
+    backend.close()
+    os.write(go[1], b"1")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert set(backend.get_many(["parent", "before", "after"])) == {"parent", "before", "after"}
+    for end in (*ready, *go):
+        os.close(end)

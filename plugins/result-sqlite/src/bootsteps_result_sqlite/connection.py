@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,6 +49,7 @@ class Connections:
         self._read_lock, self._write_lock = Lock(), Lock()
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
+        _close_over_forks(self)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -67,10 +69,24 @@ class Connections:
     def close(self) -> None:
         """Close what is open."""
         with self._read_lock, self._write_lock:
-            for con in (self._reader, self._writer):
-                if con is not None:
-                    con.close()
-            self._reader = self._writer = None
+            self._close()
+
+    def _close(self) -> None:
+        for con in (self._reader, self._writer):
+            if con is not None:
+                con.close()
+        self._reader = self._writer = None
+
+    def freeze(self) -> None:
+        """Close what is open, and let nobody open it again until `thaw`."""
+        self._read_lock.acquire()
+        self._write_lock.acquire()
+        self._close()
+
+    def thaw(self) -> None:
+        """Allow use again."""
+        self._write_lock.release()
+        self._read_lock.release()
 
     def _make_tables(self) -> None:
         # Not when they are there: a reader must not wait behind a writer that waits for the file.
@@ -85,6 +101,31 @@ class Connections:
             _patiently(lambda: _transaction(con, lambda con: create(con)))
             self._writer = con
         return self._writer
+
+
+# Forks. SQLite keeps the file's locks in a table of the process; a child inherits the table and not the locks, and would
+# write into a log that the parent removes. So nothing is open while Python forks; both sides open it when they need it.
+_made: weakref.WeakSet[Connections] = weakref.WeakSet()
+_frozen: list[Connections] = []
+_hooked: list[bool] = []
+
+
+def _close_over_forks(connections: Connections) -> None:
+    _made.add(connections)
+    if not _hooked:
+        _hooked.append(True)
+        os.register_at_fork(before=_freeze, after_in_parent=_thaw, after_in_child=_thaw)
+
+
+def _freeze() -> None:
+    for connections in list(_made):
+        connections.freeze()
+        _frozen.append(connections)
+
+
+def _thaw() -> None:
+    while _frozen:
+        _frozen.pop().thaw()
 
 
 def _prepare(path: Path) -> None:
