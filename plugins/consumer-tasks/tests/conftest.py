@@ -21,6 +21,8 @@ class FakeMessage:
         self.headers = headers
         self.properties = {"correlation_id": "c", "reply_to": ""}
         self.delivery_info = {"exchange": "", "routing_key": "celery", **info}
+        self.delivery_tag = "tag"
+        self.channel = None
         self.settled: list[str] = []
 
     def ack(self) -> None:

@@ -190,10 +190,22 @@ def test_a_cold_end_gives_back_what_can_run_again(bench, message):
     late, early = message("a"), message("b", "early", ())
     bench.pool.concurrency = 2
     bench.take(late, early)
-    assert bench.intake.give_back(bench.ledger.unsettled()) == 1
+    assert bench.intake.interrupt() == 1
     assert (late.settled, early.settled) == (["requeue"], ["ack"])
     bench.finish()  # too late: it was given back
     assert late.settled == ["requeue"]
+
+
+def test_what_was_not_begun_is_given_back_without_counting_as_an_attempt(bench, message):
+    given_back: list[Any] = []
+    channel = type("Channel", (), {"give_back": lambda self, tags: given_back.append(tags)})()
+    running, waiting = message("a"), message("b")
+    for each in (running, waiting):
+        each.channel = channel
+    bench.take(running, waiting)
+    assert bench.intake.interrupt() == 2
+    assert (given_back, waiting.settled) == ([["tag"]], [])
+    assert running.settled == ["requeue"]
 
 
 def test_a_lost_child_gives_a_late_task_another_chance_but_not_for_ever(bench, message, caplog):

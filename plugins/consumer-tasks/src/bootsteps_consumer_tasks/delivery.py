@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 __all__ = ["Delivery", "Line"]
@@ -54,6 +55,13 @@ class Delivery:
     def requeue(self) -> bool:
         """Give the message back."""
         return self._settle(self._message.requeue)
+
+    def give_back(self) -> bool:
+        """Give back a message that nobody began to work on: not a failed attempt, where the transport can tell."""
+        give_back = getattr(self._message.channel, "give_back", None)
+        if give_back is None:
+            return self.requeue()
+        return self._settle(partial(give_back, [self._message.delivery_tag]))
 
     def _settle(self, how: Any) -> bool:
         if self.settled or not self._line.up:

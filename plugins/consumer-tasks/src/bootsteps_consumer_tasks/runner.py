@@ -45,7 +45,7 @@ class TaskRunner:
 
     def _trace(self, headers: TaskHeaders, envelope: Envelope) -> Report:
         """Run one task, whatever happens in it, and keep its result for `flush`."""
-        context = _context(headers, envelope)
+        context = Context.of(headers, (), {}, envelope.delivery_info, envelope.hostname, envelope.headers, {})
         task = self._app.tasks.get(headers.name)
         try:
             result = self._execute(task, context, envelope)
@@ -94,33 +94,6 @@ class TaskRunner:
         known = {key: value for key, value in further.items() if value is not None}
         found = meta(context.id, state, result, text, context.children, conf=self._app.conf, **known)
         self._unstored.append(found)
-
-
-def _context(headers: TaskHeaders, envelope: Envelope) -> Context:
-    raw = envelope.headers
-    return Context(
-        id=headers.id,
-        task=headers.name,
-        retries=headers.retries,
-        delivery_info=envelope.delivery_info,
-        hostname=envelope.hostname,
-        headers=raw,
-        root_id=headers.root_id,
-        parent_id=headers.parent_id,
-        group=headers.group,
-        group_index=headers.group_index,
-        eta=raw.get("eta"),
-        expires=raw.get("expires"),
-        timelimit=headers.timelimit,
-        reply_to=headers.reply_to,
-        correlation_id=headers.correlation_id,
-        origin=headers.origin,
-        shadow=headers.shadow,
-        ignore_result=headers.ignore_result,
-        argsrepr=headers.argsrepr,
-        kwargsrepr=headers.kwargsrepr,
-        called_directly=False,
-    )
 
 
 def _text(exc: BaseException) -> str:

@@ -117,7 +117,7 @@ class Tasks(Step):
 
     def terminate(self, consumer: ConsumerView) -> None:
         """Give back everything that can be run again."""
-        consumer.log.warning("gave back %d tasks", self._intake.give_back(_ledger(consumer).unsettled()))
+        consumer.log.warning("gave back %d tasks", self._intake.interrupt())
 
     def info(self, consumer: ConsumerView) -> dict[str, Any]:
         return {"prefetch_count": consumer.get(QOS).value, "queues": self._names}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +47,12 @@ class Intake:
     def close(self) -> int:
         """Take no more messages and give back what the pool does not have; return how many that were."""
         self._closed = True
-        return self.give_back(self._ledger.unstarted())
+        return sum(request.delivery.give_back() for request in reversed(self._ledger.unstarted()))
 
-    def give_back(self, requests: Sequence[Request]) -> int:
-        """Give back what is not settled yet, the last first, so that the first is the next; return how many."""
-        return sum(request.delivery.requeue() for request in reversed(requests))
+    def interrupt(self) -> int:
+        """Give back everything that can be run again, also what runs now; return how many that were."""
+        unstarted = self.close()
+        return unstarted + sum(request.delivery.requeue() for request in reversed(self._ledger.unsettled()))
 
     def hang_up(self) -> None:
         """The connection is no more: what came by it cannot be settled, and what was not started is forgotten."""
@@ -61,7 +62,7 @@ class Intake:
     def on_message(self, message: Any) -> None:
         """Take one message as it came; nothing in it can hurt the worker."""
         if self._closed:
-            Delivery(message, self._line).requeue()
+            Delivery(message, self._line).give_back()
             return
         headers = message.headers
         name = headers.get("task") if isinstance(headers, Mapping) else None
