@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -57,6 +58,22 @@ def test_what_a_dead_child_had_not_started_runs_elsewhere(bench: Make, fifo: Fif
     assert all(outcome.seq < killer.seq for outcome in lost)
     assert len(lost) < 32
     assert all(outcomes[seq].payload == b"%d" % (seq - seqs[0]) for seq in outcomes if not outcomes[seq].lost)
+
+
+def test_what_a_child_said_before_it_died_is_heard(bench: Make, is_alive: Callable[[int], bool]) -> None:
+    b = bench(1)
+    b.warm("k")
+    (child,) = b.pool._crew.children
+    (fine,) = b.submit(b"echo fine", kind="k")
+    assert select.select([child.fd], [], [], 20)[0], "the child has reported, and nobody has read it"
+    (fatal,) = b.submit(b"exit 3", kind="k")
+    ends = time.monotonic() + 20
+    while is_alive(child.pid):
+        assert time.monotonic() < ends
+        os.sched_yield()
+    b.pool.terminate()  # sees that it has ended before it sees that it has spoken
+    assert b.outcomes[fine].payload == b"fine"
+    assert b.outcomes[fatal].lost == f"child {child.pid} exited with status 3"
 
 
 @pytest.mark.parametrize(
