@@ -121,6 +121,14 @@ def kill(number: bytes) -> bytes:
     return b""
 
 
+def spin(ms: bytes) -> bytes:
+    """Be busy for so many milliseconds of CPU."""
+    ends = time.process_time() + int(ms) / 1000
+    while time.process_time() < ends:
+        pass
+    return ms
+
+
 def fail(reason: bytes) -> bytes:
     raise ValueError(reason.decode())
 
@@ -130,6 +138,7 @@ ACTS: dict[bytes, Callable[[bytes], bytes]] = {
     b"pid": lambda _: str(os.getpid()).encode(),
     b"wait": wait,
     b"kill": kill,
+    b"spin": spin,
     b"loop": lambda _: str(sys.modules["kombu.asynchronous.hub"].get_event_loop()).encode(),
     b"exit": lambda code: os._exit(int(code)),
     b"fail": fail,

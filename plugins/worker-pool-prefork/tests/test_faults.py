@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import select
 import signal
 import subprocess
 import sys
@@ -56,6 +58,22 @@ def test_what_a_dead_child_had_not_started_runs_elsewhere(bench: Make, fifo: Fif
     assert all(outcome.seq < killer.seq for outcome in lost)
     assert len(lost) < 32
     assert all(outcomes[seq].payload == b"%d" % (seq - seqs[0]) for seq in outcomes if not outcomes[seq].lost)
+
+
+def test_what_a_child_said_before_it_died_is_heard(bench: Make, is_alive: Callable[[int], bool]) -> None:
+    b = bench(1)
+    b.warm("k")
+    (child,) = b.pool._crew.children
+    (fine,) = b.submit(b"echo fine", kind="k")
+    assert select.select([child.fd], [], [], 20)[0], "the child has reported, and nobody has read it"
+    (fatal,) = b.submit(b"exit 3", kind="k")
+    ends = time.monotonic() + 20
+    while is_alive(child.pid):
+        assert time.monotonic() < ends
+        os.sched_yield()
+    b.pool.terminate()  # sees that it has ended before it sees that it has spoken
+    assert b.outcomes[fine].payload == b"fine"
+    assert b.outcomes[fatal].lost == f"child {child.pid} exited with status 3"
 
 
 @pytest.mark.parametrize(
@@ -149,6 +167,25 @@ def test_what_waits_behind_a_job_that_turns_out_long_is_taken_back(bench: Make, 
     b.done([slow])
 
 
+def test_what_was_given_to_a_child_that_does_not_run_is_taken_back(bench: Make, fifo: Fifo) -> None:
+    b = bench(2)
+    b.warm("k")
+    stopped = b.pids[0]
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        seqs = b.submit(*[b"pid"] * 100, kind="k")
+        assert {outcome.pid for outcome in b.done(seqs)} == {b.pids[1]}
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    b.until(lambda: b.pool.free() > 64)  # it says that it is idle, and is given work again
+    (one, let_one), (two, let_two) = fifo(), fifo()
+    waiting = b.submit(one, two)
+    assert {b.running(seq) for seq in waiting} == set(b.pids)
+    let_one()
+    let_two()
+    b.done(waiting)
+
+
 def test_a_job_of_unknown_length_has_nothing_behind_it(bench: Make, fifo: Fifo) -> None:
     b = bench(2)
     b.ready()
@@ -229,6 +266,37 @@ def test_children_that_are_let_go_end_and_their_place_is_used_again(bench: Make)
     b.ready()
     names = {json.loads(outcome.payload)["name"] for outcome in b.do(b"state", b"state")}
     assert names == {"ForkPoolWorker-1", "ForkPoolWorker-2"}
+
+
+def test_every_job_is_reported_once_whatever_happens_to_the_children(bench: Make) -> None:
+    chance = random.Random(4711)
+    b = bench(3)
+    seqs: list[int] = []
+    sent: dict[int, bytes] = {}
+    for turn in range(200):
+        payloads = [b"spin %d" % chance.choice((0, 0, 0, 0, 1, 5, 30)) for _ in range(chance.randrange(12))]
+        if turn % 50 == 25:
+            payloads.append(b"exit 7")
+        new = b.submit(*payloads, kind=chance.choice(("a", "b")))
+        sent |= zip(new, payloads, strict=True)
+        seqs += new
+        if turn % 30 == 10 and b.pids:
+            os.kill(chance.choice(b.pids), signal.SIGKILL)
+        if turn % 40 == 20:
+            b.pool.grow(1)
+        if turn % 40 == 35:
+            b.pool.shrink(1)
+        if turn % 20 == 5 and b.pool.running():
+            b.pool.terminate_job(chance.choice(b.pool.running()).seq, signal.SIGTERM)
+        b.loop.run_once()
+    b.done(seqs)
+    assert sorted(b.outcomes) == seqs, "none twice (the bench sees to that), none left out"
+    for seq in seqs:
+        outcome = b.outcomes[seq]
+        assert (outcome.payload == sent[seq][5:] and not outcome.lost) or (outcome.lost and outcome.pid)
+    assert b.pool.idle()
+    assert b.pool.concurrency == 3
+    assert sum(outcome.lost is not None for outcome in b.outcomes.values()) < len(seqs) / 5
 
 
 def test_stop_lets_running_and_queued_jobs_finish(bench: Make, tmp_path: Path) -> None:
@@ -343,6 +411,9 @@ def test_no_child_outlives_a_parent_that_was_killed(is_alive: Callable[[int], bo
         parent.wait()
         parent.stdout.close()
     ends = time.monotonic() + 5
-    while any(is_alive(pid) for pid in pids):
-        assert time.monotonic() < ends, [Path(f"/proc/{pid}/status").read_text() for pid in pids]
+    while any(is_alive(pid) for pid in pids) and time.monotonic() < ends:
         os.sched_yield()
+    orphans = [pid for pid in pids if is_alive(pid)]
+    for pid in orphans:
+        os.kill(pid, signal.SIGKILL)
+    assert not orphans

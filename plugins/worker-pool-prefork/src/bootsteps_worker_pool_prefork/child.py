@@ -100,6 +100,8 @@ class _Work:
             self._token = self._claims.claim()
         if self._token is None:  # numbers come before their jobs, so all that are here were taken back
             self._queue.clear()
+            if not self._done:
+                self._socket.sendall(pack_outcomes([]))  # the pool gives nothing more before it hears something
         elif self._token == seq:
             self._token = None
             return True

@@ -47,7 +47,7 @@ class Load:
         self.seconds = 0.0
         #: When the child last reported, or was given work while idle (monotonic seconds).
         self._since = 0.0
-        #: It runs something long: give it nothing more before it reports.
+        #: It runs something long, or does not run at all: give it nothing more before it reports.
         self.stuck = False
 
     def add(self, job: Job, expected: float, now: float) -> None:
@@ -86,12 +86,16 @@ class Load:
 
     def takes(self, expected: float) -> bool:
         """Tell whether a job may be given to it: it is idle, or all that it has and the job are short."""
-        return not self.jobs or (not self.stuck and len(self.jobs) < HELD_MOST and expected <= self._room())
+        if self.stuck:
+            return False
+        return not self.jobs or (len(self.jobs) < HELD_MOST and expected <= self._room())
 
     def room(self, typical: float | None) -> int:
         """Return how many typical jobs (seconds each; None = unknown) it would take."""
+        if self.stuck:
+            return 0
         running = 0 if self.jobs else 1
-        if typical is None or self.stuck:
+        if typical is None:
             return running
         behind = int(self._room() / max(typical, 1e-9))
         return max(running, min(running + behind, HELD_MOST - len(self.jobs)))
