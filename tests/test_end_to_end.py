@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,14 +162,22 @@ def test_a_cold_end_interrupts_and_gives_back(tmp_path, client, how, grace):
     assert waiting(client) == 1
 
 
+def answered(results: list[Any], number: int) -> bool:
+    return len([result for result in results if result.ready()]) >= number
+
+
+def gone(pids: list[int]) -> bool:
+    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
 def test_a_killed_worker_loses_nothing(tmp_path, client):
     results = [send(client, "nap", 0.01) for _ in range(200)]
     for number in (20, 60, 110):
         with running_worker(tmp_path, "-c", "2") as worker:
-            until(lambda number=number: sum(result.ready() for result in results) >= number, "some answers")
+            until(partial(answered, results, number), "some answers")
             children = worker.children()
             worker.kill()
-        until(lambda children=children: not any(Path(f"/proc/{pid}").exists() for pid in children), "their end")
+        until(partial(gone, children), "their end")
     assert not all(result.ready() for result in results)
     with running_worker(tmp_path, "-c", "2"):
         assert [result.get(timeout=30) for result in results] == [0.01] * 200
@@ -215,7 +224,7 @@ def server(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def on_server(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., App]]:
+def on_server(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     """An application on the server; results in the embedded store."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     app = App("proj", broker=server)

@@ -94,7 +94,7 @@ def announced() -> set[str]:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and "announce" in ast.unparse(node.func) and node.args:
                 if isinstance(node.args[0], ast.Constant):
-                    calls.add(node.args[0].value)
+                    calls.add(str(node.args[0].value))
     return calls
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import sys
+from typing import Any
 
 import pytest
 
@@ -28,21 +29,21 @@ from bootsteps import errors as e
 THING = ServiceKey[object]("thing")
 
 
-def step(name: str, /, **attributes: object) -> type[Step]:
+def step(name: str, /, **attributes: Any) -> type[Step]:
     return type(name, (Step,), {"__module__": "made.up", **attributes})
 
 
-def plan(*steps: type[Step], settings: dict[str, object] | None = None, **options: object) -> Plan:
+def plan(*steps: type[Step], settings: dict[str, Any] | None = None, **options: Any) -> Plan:
     app = App(**(settings or {}))
     app.steps["worker"].update(steps)
-    return compose(app, Catalogue(()), **options)  # type: ignore[arg-type]
+    return compose(app, Catalogue(()), **options)
 
 
-def order(*steps: type[Step], **options: object) -> list[str]:
+def order(*steps: type[Step], **options: Any) -> list[str]:
     return [candidate.name for candidate in plan(*steps, **options).order]
 
 
-def faults(*steps: type[Step], **options: object) -> list[e.KernelError]:
+def faults(*steps: type[Step], **options: Any) -> list[e.KernelError]:
     with pytest.raises(BootError) as caught:
         plan(*steps, **options)
     return list(caught.value.faults)

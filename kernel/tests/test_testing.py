@@ -115,7 +115,7 @@ def test_a_bad_step_is_told_what_it_breaks(cls, complaint):
 
 
 def test_the_fake_timer_runs_what_is_due_by_time_and_priority():
-    timer, calls = FakeTimer(), []
+    timer, calls = FakeTimer(), list[str]()
     timer.call_at(5.0, calls.append, ("low",), priority=9)
     timer.call_at(5.0, calls.append, ("high",), priority=1)
     every = timer.call_repeatedly(2.0, calls.append, ("tick",))
@@ -128,7 +128,7 @@ def test_the_fake_timer_runs_what_is_due_by_time_and_priority():
 
 
 def test_the_fake_pool_keeps_jobs_until_they_are_finished():
-    pool, seen = FakePool(concurrency=2), []
+    pool, seen = FakePool(concurrency=2), list[Outcome]()
     pool.connect(seen.extend)
     pool.submit([Job(1, b"a"), Job(2, b"b")])
     assert pool.free() == 0
@@ -137,7 +137,7 @@ def test_the_fake_pool_keeps_jobs_until_they_are_finished():
 
 
 def test_the_fake_hub_is_turned_by_hand():
-    hub, calls = FakeHub(), []
+    hub, calls = FakeHub(), list[str]()
     hub.add_reader(3, calls.append, "read")
     hub.ready(3)
     hub.call_soon(calls.append, "soon")

@@ -272,3 +272,39 @@ def test_running_tells_snapshots_oldest_first(bench, message):
     bench.pool.concurrency = 2
     bench.take(message("a"), message("b"), message("c"))
     assert [(r.id, r.name, r.pid) for r in bench.ledger.running()] == [("a", "add", 1), ("b", "add", 1)]
+
+
+def test_a_connection_that_breaks_during_the_acknowledgements_costs_no_outcome(bench, message):
+    def breaks() -> None:
+        raise ConnectionResetError("cut")
+
+    messages = [message(name_of_id) for name_of_id in ("a", "b", "c")]
+    for each in messages[:2]:
+        each.ack = breaks
+    bench.pool.concurrency = 3
+    bench.take(*messages)
+    outcomes = [Outcome(job.seq, SUCCESS) for job in bench.pool.jobs]
+    with pytest.raises(ConnectionResetError, match="cut"):
+        bench.settlement.on_outcomes(outcomes)
+    assert messages[2].settled == ["ack"]
+    assert len(bench.ledger) == 0
+    bench.intake.hang_up()
+    bench.connect()
+    again = [message(each, info={"redelivered": True}) for each in ("a", "b")]
+    bench.take(*again)
+    assert [each.settled for each in again] == [["ack"], ["ack"]]  # finished, so not run again
+
+
+def test_a_lost_task_that_could_not_be_given_back_runs_again(bench, message):
+    def breaks() -> None:
+        raise ConnectionResetError("cut")
+
+    first = message("a")
+    first.requeue = breaks
+    bench.take(first)
+    with pytest.raises(ConnectionResetError):
+        bench.finish(payload=b"", lost="child 7 was killed by signal 9 (SIGKILL)")
+    bench.intake.hang_up()
+    bench.connect()
+    bench.take(message("a", info={"redelivered": True}))
+    assert len(bench.pool.jobs) == 1

@@ -151,7 +151,7 @@ class AwayApp(BrokerApp):
     def connection(self) -> Any:
         connection = super().connection()
         if self.gone:
-            connection.connect = self.refuse
+            connection.__dict__["connect"] = self.refuse
         return connection
 
     gone = True

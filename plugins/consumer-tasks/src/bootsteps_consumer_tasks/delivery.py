@@ -66,6 +66,6 @@ class Delivery:
     def _settle(self, how: Any) -> bool:
         if self.settled or not self._line.up:
             return False
-        self.settled = True
         how()
+        self.settled = True
         return True

@@ -28,21 +28,36 @@ class Settlement:
         self._lost_limit = lost_limit
 
     def on_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Acknowledge what is done; try again or give up what was lost."""
+        """Acknowledge what is done; try again or give up what was lost.
+
+        A broken connection shows itself here first. The whole batch is settled all the same, and then its error raised.
+        """
+        broken: Exception | None = None
         for outcome in outcomes:
             request = self._ledger.settle(outcome.seq)
             if request is None:
                 log.debug("job %s was given back before it ended", outcome.seq)
-            elif outcome.lost is None:
-                self._done(request, outcome, Report.unpack(outcome.payload))
-            else:
-                self._lost(request, outcome, outcome.lost)
+                continue
+            try:
+                self._settle(request, outcome)
+            except Exception as exc:
+                broken = broken or exc
+        if broken is not None:
+            raise broken
+
+    def _settle(self, request: Request, outcome: Outcome) -> None:
+        if outcome.lost is None:
+            self._done(request, outcome, Report.unpack(outcome.payload))
+        else:
+            self._lost(request, outcome, outcome.lost)
 
     def _done(self, request: Request, outcome: Outcome, report: Report) -> None:
         delivery = request.delivery
         settle = {"REQUEUED": delivery.requeue, "REJECTED": delivery.reject}.get(report.state, delivery.ack)
-        if not settle() and not delivery.settled:
+        if report.state != "REQUEUED":
             self._ledger.remember(request.headers.id)
+        if settle() or delivery.settled:  # and if it raises, the message will come again
+            self._ledger.was_finished(request.headers.id)
         report.log(request.headers, outcome.runtime_s)
         self._announce(request, outcome, report.state)
 

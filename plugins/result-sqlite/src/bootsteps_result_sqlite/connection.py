@@ -103,8 +103,8 @@ class Connections:
         return self._writer
 
 
-# Forks. SQLite keeps the file's locks in a table of the process; a child inherits the table and not the locks, and would
-# write into a log that the parent removes. So nothing is open while Python forks; both sides open it when they need it.
+# Forks. SQLite keeps the file's locks in a table of the process; a child inherits the table and not the locks, and
+# would write into a log that the parent removes. So nothing is open while Python forks; both sides open it again.
 _made: weakref.WeakSet[Connections] = weakref.WeakSet()
 _frozen: list[Connections] = []
 _hooked: list[bool] = []
