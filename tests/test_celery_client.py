@@ -85,7 +85,18 @@ def test_both_workers_share_one_queue(tmp_path, url, queue, client):
     text = WORKER.format(url=url, results=tmp_path / "state/bootsteps/proj/results.db", queue=queue)
     text += "\n    import time\n    @app.task(name='proj.nap')\n    def nap(seconds):\n        time.sleep(seconds)\n"
     (tmp_path / "celery_proj.py").write_text(textwrap.dedent(text))
-    words = ["celery", "-A", "celery_proj", "worker", "-P", "solo", "--without-mingle", "--without-gossip", "-l", "INFO"]
+    words = [
+        "celery",
+        "-A",
+        "celery_proj",
+        "worker",
+        "-P",
+        "solo",
+        "--without-mingle",
+        "--without-gossip",
+        "-l",
+        "INFO",
+    ]
     with (tmp_path / "celery.log").open("wb") as log:
         theirs = subprocess.Popen([sys.executable, "-m", *words], cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT)
     try:
