@@ -66,7 +66,9 @@ class Requests(Step):
     settings = (LOST_LIMIT,)
 
     def create(self, worker: WorkerView) -> Ledger:
-        return Ledger(worker.get(POOL).running)
+        ledger = Ledger(worker.get(POOL).running)
+        worker.lend(REQUESTS, ledger)  # already here: others read it in their `create`
+        return ledger
 
     def start(self, worker: WorkerView) -> None:
         settlement = Settlement(worker.app, self.obj, worker.hooks, worker.setting(LOST_LIMIT))
