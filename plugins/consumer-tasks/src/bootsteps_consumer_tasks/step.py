@@ -53,8 +53,8 @@ class RunnerStep(Step):
         from bootsteps_consumer_tasks.runner import TaskRunner
 
         if not isinstance(worker.app, App):
-            what = f"{worker.app!r} has no tasks"
-            raise KernelError(what, ("Runner (bootsteps-consumer-tasks)",), "name one: kernel worker -A MODULE:APP")
+            what = f"{worker.app!r} is no application with tasks"
+            raise KernelError(what, (), "name one: kernel worker -A MODULE:APP")
         return partial(TaskRunner, worker.app)
 
 
