@@ -63,13 +63,15 @@ def until(true: Callable[[], object], what: str = "it", limit_s: float = LIMIT_S
 
 
 class WorkerProcess:
-    """`kernel -A proj worker ...`, its standard output and error in `log`."""
+    """`kernel -A proj worker ...`, its standard output and error in `log`; `path` joins its PYTHONPATH."""
 
     def __init__(
-        self, folder: Path, *args: str, broker: str = "", backend: str = "", command: Sequence[str] = ()
-    ) -> None:
+        self, folder: Path, *args: str, broker: str = "", backend: str = "", command: Sequence[str] = (),
+        path: Sequence[Path] = (), python: Path | str = sys.executable,
+    ) -> None:  # fmt: skip
         self.path = folder / f"worker-{time.monotonic_ns()}.log"
-        env = dict(os.environ, XDG_STATE_HOME=str(folder / "state"), PYTHONUNBUFFERED="1", PYTHONPATH=str(folder))
+        env = dict(os.environ, XDG_STATE_HOME=str(folder / "state"), PYTHONUNBUFFERED="1")
+        env["PYTHONPATH"] = os.pathsep.join(map(str, [folder, *path]))
         if broker:
             env["KERNEL_BROKER_URL"] = broker
         if backend:
@@ -77,7 +79,7 @@ class WorkerProcess:
         words = command or ("-A", "proj", "worker", "-l", "DEBUG", *args)
         with self.path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bootsteps", *words], cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT,
+                [str(python), "-m", "bootsteps", *words], cwd=folder, env=env, stdout=log, stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
             )  # fmt: skip
 

@@ -314,6 +314,51 @@ def test_options_reach_init_as_far_as_its_signature_takes_them():
     assert seen == {"all": {"concurrency": 3, "loglevel": "INFO"}, "one": 3}
 
 
+@pytest.mark.parametrize("method", ["include_if", "create"])
+def test_a_step_that_raises_before_it_starts_is_named(method):
+    def fail(step: Step, parent: Any) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(KernelError) as caught:
+        make_blueprint([type("Bad", (Step,), {method: fail})]).apply()
+    assert "ValueError: no" in caught.value.what
+    assert [origin.rpartition(":")[2] for origin in caught.value.whose] == ["Bad"]
+    assert "--without Bad" in caught.value.fix
+
+
+def test_a_mistake_that_a_step_reports_is_signed_with_the_step_once():
+    class Careless(Step):
+        def create(self, parent: Any) -> None:
+            raise KernelError("no disk")
+
+    class Careful(Step):
+        def start(self, parent: Any) -> None:
+            raise KernelError("no disk", ("the operator",), "buy one")
+
+    with pytest.raises(KernelError) as caught:
+        make_blueprint([Careless]).apply()
+    assert (len(caught.value.whose), caught.value.fix) == (1, "mend it, or --without Careless")
+    blueprint = make_blueprint([Careful])
+    blueprint.apply()
+    with pytest.raises(KernelError) as caught:
+        blueprint.start()
+    assert caught.value.whose[0] == "the operator"
+    assert caught.value.whose[1].endswith("Careful")
+    assert caught.value.fix == "buy one"
+
+
+def test_a_bug_in_a_start_is_logged_with_its_step(caplog):
+    class Bad(Step):
+        def start(self, parent: Any) -> None:
+            raise ValueError("no")
+
+    blueprint = make_blueprint([Bad])
+    blueprint.apply()
+    with pytest.raises(ValueError, match="no"):
+        blueprint.start()
+    assert "step Bad failed to start (app.steps['test']: " in caplog.text
+
+
 def test_a_step_that_cannot_be_made_is_named():
     class Bad(Step):
         def __init__(self, parent, **options):

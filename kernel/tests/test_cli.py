@@ -173,7 +173,7 @@ def test_an_option_sets_the_setting_above_all_others(monkeypatch):
 def test_a_value_of_the_wrong_type_is_wrong_use():
     result = invoke(App(), "-z", "many")
     assert result.exit_code == 2
-    assert "setting 'made_size' takes a int in pieces, not 'many'" in result.output
+    assert "setting 'made_size' takes an int in pieces, not 'many'" in result.output
 
 
 def test_user_options_reach_the_steps_like_the_guides():
@@ -208,8 +208,22 @@ def test_two_plugins_with_one_option_are_refused(make_dist, capsys):
     with pytest.raises(bootsteps.KernelError) as caught:
         run(command=boot)
     assert "option '--xx' is declared twice" in str(caught.value)
-    assert "o-one: setting 'P_x'" in str(caught.value)
-    assert "o-two: setting 'Q_x'" in str(caught.value)
+    assert "setting 'P_x' of worker.steps:P (o-one 1.0)" in str(caught.value)
+    assert "setting 'Q_x' of worker.steps:Q (o-two 1.0)" in str(caught.value)
+
+
+def test_an_option_that_the_command_has_already_is_refused():
+    app = App()
+    app.steps["worker"].add(type("Greedy", (Step,), {"settings": (Setting("x", int, 1, flags=("--own",)),)}))
+    with pytest.raises(bootsteps.KernelError, match="option '--own' is declared twice: kernel boot has one of its own"):
+        invoke(app)
+
+
+def test_wrong_use_is_told_in_three_parts(capsys):
+    status, text = failing(capsys, "plugins", "list", "--jsn")
+    assert status == 2
+    assert text.startswith("Error: No such option '--jsn'")
+    assert "\n  kernel plugins list\n  try: kernel plugins list --help\n" in text
 
 
 def test_without_and_quarantine_are_read_before_the_plugins_are(make_dist, capsys):

@@ -170,7 +170,7 @@ def test_all_faults_come_together():
         "MissingRequirement", "DuplicateProvider", "CycleError", "SettingError",
     }  # fmt: skip
     text = "\n".join(map(str, found))
-    assert "setting 'size' takes a int, not 'big' (application)" in text
+    assert "setting 'size' takes an int, not 'big' (application)" in text
     assert "unknown setting 'sise'" in text
     assert "did you mean 'size'?" in text
 
@@ -265,6 +265,62 @@ def test_a_disabled_step_satisfies_nobody(make_dist):
     with pytest.raises(BootError) as caught:
         installed(make_dist, without=["Bad"])()
     assert "requires the step 'Bad', which is left out (--without Bad)" in str(caught.value)
+
+
+def test_every_missing_requirement_of_a_step_is_told_in_the_same_order_also_from_a_set():
+    needs = {"Zz", "Aa", ServiceKey("gold"), ServiceKey("silver")}
+    found = [fault.what for fault in faults(step("A", requires=needs))]
+    assert [what.partition("requires the ")[2].partition(",")[0] for what in found] == [
+        "service 'gold'", "service 'silver'", "step 'Aa'", "step 'Zz'",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("requires", "Timer", "requires must be a tuple, not 'Timer'"),
+        ("wants", None, "wants must be a tuple, not None"),
+        ("before", (5,), "before has the entry 5"),
+        ("provides", ("pool",), "provides has the entry 'pool'"),
+    ],
+)
+def test_a_declaration_of_the_wrong_shape_is_a_fault(name, value, what):
+    [fault] = faults(step("A", **{name: value}))
+    assert (type(fault), fault.what) == (e.WrongType, what)
+    assert fault.whose == ("app.steps['worker']: made.up:A",)
+    assert fault.fix
+
+
+def test_a_service_whose_lender_is_switched_off_is_told_to_be_left_out(make_dist):
+    lender = "from bootsteps import Step, TIMER\nclass Clock(Step): provides = (TIMER,)"
+    make_dist("clock", {"worker.steps": {"Clock": "clock_m:Clock"}}, {"clock_m": lender})
+    catalogue = Catalogue([plugin for plugin in scan() if plugin.dist == "clock"], ["Clock"])
+    app = App()
+    app.steps["worker"].add(step("A", requires=(TIMER,)))
+    with pytest.raises(BootError, match=r"which is left out \(--without Clock\)"):
+        compose(app, catalogue, offers={"timer": ("clock",)})
+    with pytest.raises(BootError, match="which nothing installed offers"):  # no name tells, and it must not be imported
+        compose(app, catalogue)
+
+
+def test_a_command_is_told_that_its_step_is_switched_off(make_dist):
+    text = """
+from bootsteps import ServiceKey, Step, inspect_command
+KEY = ServiceKey("gold")
+class Mine(Step): provides = (KEY,)
+@inspect_command(requires=(KEY,))
+def dig(state): pass
+"""
+    points = {"worker.steps": {"Mine": "mine_m:Mine"}, "worker.commands": {"dig": "mine_m:dig"}}
+    make_dist("mine", points, {"mine_m": text})
+    plugins = [plugin for plugin in scan() if plugin.dist == "mine"]
+    with pytest.raises(BootError) as caught:
+        compose(App(), Catalogue(plugins, ["Mine"]))
+    [fault] = caught.value.faults
+    assert fault.what == "command 'dig' requires the service 'gold', which is left out (--without Mine)"
+    assert fault.whose == ("worker.commands:dig (mine 1.0)", "worker.steps:Mine (mine 1.0)")
+    assert "--without mine as a whole" in fault.fix
+    assert compose(App(), Catalogue(plugins, ["mine"])).order == []
 
 
 def test_resolving_is_linear_enough():

@@ -54,7 +54,7 @@ def test_values_of_the_wrong_type_are_refused(setting, value):
 
 
 def test_the_error_tells_unit_and_reason():
-    with pytest.raises(SettingError, match="setting 'pool_size' takes a int in processes, not 'x'"):
+    with pytest.raises(SettingError, match="setting 'pool_size' takes an int in processes, not 'x'"):
         SIZE.parse("x")
 
     def even(value):
@@ -91,3 +91,15 @@ def test_an_application_reads_like_a_mapping_and_by_attribute():
 
 def test_none_given_to_an_application_means_not_given():
     assert App(pool_size=None).conf.source("pool_size") == "default"
+
+
+def test_a_value_that_a_function_refuses_is_told_with_its_sentence():
+    def even(value: object) -> int:
+        if int(str(value)) % 2:
+            raise ValueError("it must be even")
+        return int(str(value))
+
+    with pytest.raises(SettingError) as caught:
+        Setting[int | None]("pairs", even, None).parse("3")
+    assert caught.value.what == "setting 'pairs' cannot be '3': it must be even"
+    assert caught.value.fix == "leave it out"

@@ -89,14 +89,14 @@ def find_app(spec: str) -> App:
 def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
-    except Exception as exc:
-        if isinstance(exc, ModuleNotFoundError) and exc.name and (name == exc.name or name.startswith(exc.name + ".")):
+    except (Exception, SystemExit) as exc:
+        absent = exc.name if isinstance(exc, ModuleNotFoundError) and exc.name else ""
+        what = f"module {name!r} cannot be imported: {type(exc).__name__}: {exc}"
+        fix = f"python -c 'import {name}' shows where"
+        if absent and f"{name}.".startswith(f"{absent}."):
             what, fix = f"there is no module {name!r}", "run where the module is, or set PYTHONPATH"
-        else:
-            what, fix = (
-                f"module {name!r} cannot be imported: {type(exc).__name__}: {exc}",
-                f"python -c 'import {name}'",
-            )
+        elif absent:
+            fix = f"install what brings {absent!r}; {fix}"
         raise LoadError(what, (f"-A {name}",), fix) from exc
 
 

@@ -93,8 +93,11 @@ class Blueprint:
     def apply(self) -> None:
         """Make every step, ask which take part, and let those create their objects. Raises `BootError`."""
         self.prepare()
+        for out in [out for out in self.plan.left_out if out.quarantined]:
+            log.warning("%s: %s is left out, %s (%s)", self.name, out.name, out.reason, out.origin)
         for slot in self._slots.values():
-            slot.step.obj = slot.step.create(slot.view)
+            with _blamed(slot.candidate, "cannot create its object"):
+                slot.step.obj = slot.step.create(slot.view)
             self._lend_object(slot)
 
     def prepare(self) -> None:
@@ -102,7 +105,7 @@ class Blueprint:
         self._debug("Preparing bootsteps.")
         self._debug("Building graph...")
         made = {candidate.name: self._make(candidate) for candidate in self.plan.order}
-        self._leave_out({name for name, slot in made.items() if not slot.step.include_if(slot.view)}, made)
+        self._leave_out({name for name, slot in made.items() if not _included(slot)}, made)
         self._slots = {candidate.name: made[candidate.name] for candidate in self.plan.order}
         self._debug("New boot order: {%s}", ", ".join(map(_label, self._slots.values())))
 
@@ -110,13 +113,8 @@ class Blueprint:
         logger = logging.getLogger(f"{self.plan.blueprint}.{candidate.name}")
         access = Access(candidate.name, candidate.origin, logger, *self._rights(candidate))
         view = View(self.parent, access)
-        try:
+        with _blamed(candidate, "cannot be made"):
             step = candidate.cls(view, **_accepted(candidate.cls, self.parent.options))
-        except KernelError:
-            raise
-        except Exception as exc:
-            what = f"step {candidate.name!r} cannot be made: {type(exc).__name__}: {exc}"
-            raise KernelError(what, (candidate.origin,), f"mend it, or --without {candidate.name}") from exc
         step.__dict__.setdefault(self.plan.blueprint, view)  # the guide's samples read self.worker
         return _Slot(candidate, step, view, access)
 
@@ -154,7 +152,10 @@ class Blueprint:
             self.parent.services.lend(slot.access.lends[0], slot.step.obj, slot.candidate.name)
 
     def start(self) -> None:
-        """Start every step that is not started, in order; if one fails, stop those that this call started."""
+        """Start every step that is not started, in order; if one fails, stop those that this call started.
+
+        Raises what the step raised: a `KernelError` with the step's origin in it; for anything else the log says whose.
+        """
         self.state = State.RUN
         begun: list[_Slot] = []
         for slot in [slot for slot in self._slots.values() if not slot.started]:
@@ -162,6 +163,10 @@ class Blueprint:
             try:
                 self._start(slot)
             except BaseException as exc:
+                if isinstance(exc, KernelError):
+                    _sign(exc, slot.candidate)
+                elif isinstance(exc, Exception):
+                    log.error("%s: step %s failed to start (%s)", self.name, slot.candidate.name, slot.candidate.origin)
                 self._announce("step_failed", step=slot.candidate.name, action="start", error=exc)
                 self._undo(begun)
                 raise
@@ -311,6 +316,35 @@ class Blueprint:
 
     def _debug(self, text: str, *args: Any) -> None:
         log.debug("| %s: " + text, self.name, *args)
+
+
+@contextmanager
+def _blamed(candidate: Candidate, what: str) -> Iterator[None]:
+    """Turn what a step raises while it is made into a `KernelError` that names it."""
+    try:
+        yield
+    except KernelError as exc:
+        _sign(exc, candidate)
+        raise
+    except Exception as exc:
+        log.debug("step %s %s", candidate.name, what, exc_info=True)
+        text = f"step {candidate.name!r} {what}: {type(exc).__name__}: {exc}"
+        fix = f"mend it (-l DEBUG shows where it failed), or --without {candidate.name}"
+        raise KernelError(text, (candidate.origin,), fix) from exc
+
+
+def _sign(error: KernelError, candidate: Candidate) -> None:
+    """See to it that an error which a step raised says whose it is and what to do."""
+    if isinstance(error, BootError) or error.signed:  # a step that runs a blueprint hands on what its steps raise
+        return
+    error.signed = True
+    error.whose = tuple(dict.fromkeys((*error.whose, candidate.origin)))
+    error.fix = error.fix or f"mend it, or --without {candidate.name}"
+
+
+def _included(slot: _Slot) -> bool:
+    with _blamed(slot.candidate, "cannot tell whether it takes part"):
+        return slot.step.include_if(slot.view)
 
 
 def _label(slot: _Slot) -> str:

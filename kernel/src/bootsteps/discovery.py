@@ -46,7 +46,7 @@ class Plugin:
             found: object = import_module(module.strip())
             for attribute in filter(None, attributes.strip().split(".")):
                 found = getattr(found, attribute)
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:  # a module that calls sys.exit() must not end the program in silence
             what = f"plugin {self.name!r} cannot be loaded from {self.value!r}: {type(exc).__name__}: {exc}"
             fix = f"mend or uninstall {self.dist}, or go on without it: --without {self.name}"
             raise LoadError(what, (str(self),), fix) from exc
@@ -78,9 +78,9 @@ class Catalogue:
         """The plugins that are neither switched off nor shadowed."""
         return tuple(p for p in self.installed if not p.shadowed and not self.disabled(p))
 
-    def disabled(self, plugin: Plugin) -> bool:
-        """Tell whether the plugin is switched off."""
-        return any(plugin.answers_to(name) for name in self.without)
+    def disabled(self, plugin: Plugin) -> str:
+        """Return the name in `without` by which the plugin is switched off, or nothing."""
+        return next((name for name in self.without if plugin.answers_to(name)), "")
 
     def unknown_names(self, also: Iterable[str] = ()) -> list[UnknownName]:
         """Return a fault for each name in `without` that no plugin (and nothing in `also`) answers to."""

@@ -32,6 +32,8 @@ class KernelError(Exception):
     """A mistake that the user can mend: `what` happened, `whose` it is (a line each), and what to do (`fix`)."""
 
     exit_status = 2
+    #: The blueprint has added the step in which it was raised.
+    signed = False
 
     def __init__(self, what: str, whose: Sequence[str] = (), fix: str = "") -> None:
         super().__init__(what)

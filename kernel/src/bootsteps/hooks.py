@@ -95,7 +95,9 @@ class Hooks:
             self._manager.check_pending()
         except pluggy.PluginValidationError as exc:
             self.unregister(plugin)
-            raise KernelError(str(exc), (name,), "see bootsteps.hooks for the hooks and their arguments") from exc
+            raise KernelError(
+                str(exc).replace(repr(plugin), name), (name,), "see bootsteps.hooks for the hooks and their arguments"
+            ) from exc
         self._listeners.clear()
 
     def unregister(self, plugin: object) -> None:

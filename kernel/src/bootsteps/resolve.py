@@ -26,13 +26,13 @@ from bootsteps.errors import (
     did_you_mean,
 )
 from bootsteps.services import ServiceKey
+from bootsteps.settings import Setting
 from bootsteps.step import Requirement, Step
 
 if TYPE_CHECKING:
     import networkx as nx
 
     from bootsteps.app import App
-    from bootsteps.settings import Setting
 
 __all__ = ["Candidate", "LeftOut", "Plan", "candidates", "compose", "settings_of"]
 
@@ -72,6 +72,19 @@ class LeftOut:
     name: str
     origin: str
     reason: str
+    #: Its distribution, where it is known.
+    dist: str = ""
+
+    @property
+    def quarantined(self) -> bool:
+        """Tell whether it is left out because it, or something it needs, is broken."""
+        return self.reason.startswith("quarantined")
+
+    def is_meant(self, need: Requirement, word: str, offers: Sequence[str]) -> bool:
+        """Tell whether it would satisfy a requirement, as far as can be told without importing it."""
+        return word == self.name or (
+            isinstance(need, ServiceKey) and (word == self.name.lower() or self.dist in offers)
+        )
 
 
 @dataclass
@@ -116,6 +129,12 @@ class Plan:
         """Return the step of this blueprint, or of one around it, that satisfies a requirement."""
         return self.find(need) or (self.outer.find_around(need) if self.outer else None)
 
+    def outwards(self) -> Iterator[Plan]:
+        """This plan and those around it."""
+        yield self
+        if self.outer is not None:
+            yield from self.outer.outwards()
+
     def walk(self) -> Iterator[Plan]:
         """This plan and all that are nested in it."""
         yield self
@@ -154,7 +173,7 @@ def candidates(app: App, catalogue: Catalogue, blueprint: str) -> tuple[list[Can
         loaded = catalogue.load(plugin)
         if isinstance(loaded, Broken):
             faults.append(loaded)
-        elif fault := _type_fault(loaded, str(plugin)):
+        elif fault := _type_fault(loaded, str(plugin)) or _declaration_fault(loaded, str(plugin)):
             faults.append(fault)
         else:
             assert isinstance(loaded, type)
@@ -163,7 +182,7 @@ def candidates(app: App, catalogue: Catalogue, blueprint: str) -> tuple[list[Can
     added: list[Any] = sorted(app.steps[blueprint], key=_location)
     for cls in added:
         origin = f"app.steps[{blueprint!r}]: {_location(cls)}"
-        if fault := _type_fault(cls, origin):
+        if fault := _type_fault(cls, origin) or _declaration_fault(cls, origin):
             faults.append(fault)
         elif not any(candidate.cls is cls for candidate in found):
             found.append(Candidate(cls.name or cls.__name__, cls, origin))
@@ -190,11 +209,31 @@ def _type_fault(found: object, origin: str) -> WrongType | None:
     if isinstance(found, type) and issubclass(found, Step):
         return None
     kind = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
-    return WrongType(
-        f"a step must be a subclass of bootsteps.Step, not {kind}",
-        (origin,),
-        "add the class, not an instance",
-    )
+    what = f"a step must be a subclass of bootsteps.Step, not {kind}"
+    fix = "name the class, not an instance" if isinstance(found, Step) else "derive it from bootsteps.StartStopStep"
+    return WrongType(what, (origin,), fix)
+
+
+#: What the entries of a declaration may be.
+_ENTRIES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("requires", "wants", "after", "before"), (str, type, ServiceKey)),
+    "provides": (ServiceKey,),
+    "settings": (Setting,),
+}
+
+
+def _declaration_fault(found: Any, origin: str) -> WrongType | None:
+    """Return what is wrong with a step's declarations: `requires = ("Timer")` is a str, not a tuple."""
+    for name, kinds in _ENTRIES.items():
+        value = getattr(found, name)
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            return WrongType(f"{name} must be a tuple, not {value!r}", (origin,), f"{name} = ({value!r},)")
+        for entry in value:
+            if not isinstance(entry, kinds):
+                words = {str: "a step's name", type: "a step class", ServiceKey: "a service key", Setting: "a Setting"}
+                allowed = " or ".join(words[kind] for kind in kinds)
+                return WrongType(f"{name} has the entry {entry!r}", (origin,), f"each entry is {allowed}")
+    return None
 
 
 def _location(cls: Any) -> str:
@@ -212,6 +251,8 @@ class _Composer:
         self.faults: list[KernelError] = []
         self._declared: list[tuple[Setting[Any], Candidate]] = []
         self._around: dict[str, set[str]] = defaultdict(set)
+        #: Services, and names of steps, that a wrong choice leaves without a lender: one fault, not one per dependant.
+        self._unchosen: set[str] = set()
 
     def plan(self, blueprint: str, outer: Plan | None) -> Plan:
         """Return the plan of one blueprint; faults are collected on the way."""
@@ -233,13 +274,14 @@ class _Composer:
     def _sort_out(self, plan: Plan, faults: Iterable[KernelError | Broken]) -> None:
         for plugin in self.catalogue.installed:
             if plugin.group == f"{plan.blueprint}.steps" and plugin not in self.catalogue.plugins:
-                reason = "shadowed on sys.path" if plugin.shadowed else f"--without {plugin.name}"
-                plan.left_out.append(LeftOut(plugin.name, str(plugin), reason))
+                reason = "shadowed on sys.path" if plugin.shadowed else f"--without {self.catalogue.disabled(plugin)}"
+                plan.left_out.append(LeftOut(plugin.name, str(plugin), reason, plugin.dist))
         for fault in faults:
             error = fault.error if isinstance(fault, Broken) else fault
-            if self.quarantine and isinstance(fault, Broken):
-                plan.left_out.append(LeftOut(fault.plugin.name, str(fault.plugin), f"quarantined: {error.what}"))
-            else:
+            if isinstance(fault, Broken):
+                reason = f"quarantined: {error.what}" if self.quarantine else "it cannot be loaded"
+                plan.left_out.append(LeftOut(fault.plugin.name, str(fault.plugin), reason, fault.plugin.dist))
+            if not (self.quarantine and isinstance(fault, Broken)):
                 self.faults.append(error)
 
     def _choose(self, plan: Plan, found: list[Candidate]) -> list[Candidate]:
@@ -256,7 +298,7 @@ class _Composer:
                 if rival is not chosen:
                     dropped.add(rival.origin)
                     reason = f"chosen is {chosen.cls.choice!r}" if chosen else "no choice is made"
-                    plan.left_out.append(LeftOut(rival.name, rival.origin, reason))
+                    plan.left_out.append(LeftOut(rival.name, rival.origin, reason, rival.dist))
         return [candidate for candidate in found if candidate.origin not in dropped]
 
     def _choice(self, key: ServiceKey[Any], rivals: list[Candidate]) -> Candidate | None:
@@ -267,6 +309,7 @@ class _Composer:
             return by_choice[wanted]
         if wanted is None and (key.default in by_choice or len(rivals) == 1):
             return by_choice.get(key.default or "", rivals[0])
+        self._unchosen |= {key.name, *(rival.name for rival in rivals)}
         listed = [f"{choice}: {by_choice[choice].origin}" for choice in sorted(by_choice)]
         if wanted is None:
             offers = " and by ".join(repr(choice) for choice in sorted(by_choice))
@@ -277,7 +320,8 @@ class _Composer:
                 )
             )
         else:
-            what = f"{setting} is {wanted!r}, and no installed plugin offers that {key.name}"
+            source = self.app.conf.source(setting)
+            what = f"{setting} is {wanted!r} ({source}), and no installed plugin offers that {key.name}"
             fix = did_you_mean(str(wanted), by_choice) or f"install it, or choose one of {', '.join(sorted(by_choice))}"
             self.faults.append(UnknownName(what, listed, fix))
         return None
@@ -310,29 +354,30 @@ class _Composer:
         import networkx as nx
 
         missing = self._draw(plan)
-        while missing and self.quarantine and any("quarantined" in out.reason for out in plan.left_out):
-            for name, fault in missing.items():
-                plan.left_out.append(LeftOut(name, plan.by_name[name].origin, f"quarantined: {fault.what}"))
+        while missing and self.quarantine and any(out.quarantined for out in plan.left_out):
+            for name, (fault, *_) in missing.items():
+                lost = plan.by_name[name]
+                plan.left_out.append(LeftOut(name, lost.origin, f"quarantined: {fault.what}", lost.dist))
             plan.order = [candidate for candidate in plan.order if candidate.name not in missing]
             for cached in ("by_name", "lenders", "_aliases"):
                 plan.__dict__.pop(cached, None)
             missing = self._draw(plan)
-        self.faults += missing.values()
+        self.faults += [fault for faults in missing.values() for fault in faults]
         self._tie_first_and_last(plan)
         if cycles := _cycles(plan.graph):
             self.faults += [self._cycle_fault(plan, cycle) for cycle in cycles]
             return
         plan.order = [plan.by_name[name] for name in nx.lexicographical_topological_sort(plan.graph)]
 
-    def _draw(self, plan: Plan) -> dict[str, MissingRequirement]:
+    def _draw(self, plan: Plan) -> dict[str, list[MissingRequirement]]:
         import networkx as nx
 
         plan.graph = graph = nx.DiGraph()
         graph.add_nodes_from(plan.by_name)
-        missing: dict[str, MissingRequirement] = {}
+        missing: dict[str, list[MissingRequirement]] = {}
         for candidate in plan.order:
             for kind in ("requires", "wants", "after", "before"):
-                for need in getattr(candidate.cls, kind):
+                for need in _in_order(getattr(candidate.cls, kind)):
                     self._edge(plan, candidate, kind, need, missing)
         for host, nested in plan.nested.items():
             for name in self._around.pop(nested.blueprint, ()):
@@ -346,7 +391,7 @@ class _Composer:
         candidate: Candidate,
         kind: str,
         need: Requirement,
-        missing: dict[str, MissingRequirement],
+        missing: dict[str, list[MissingRequirement]],
     ) -> None:
         found = plan.find(need)
         if found is not None and found is not candidate:
@@ -354,37 +399,27 @@ class _Composer:
             if not plan.graph.has_edge(here.name, there.name):
                 plan.graph.add_edge(here.name, there.name, kind=kind)
         elif found is candidate and kind == "requires":
-            missing.setdefault(
-                candidate.name,
-                MissingRequirement(
-                    f"step {candidate.name!r} requires itself ({_spell(need)})",
-                    (candidate.origin,),
-                    "remove it from requires",
-                ),
-            )
+            what = f"step {candidate.name!r} requires itself ({_spell(need)})"
+            fault = MissingRequirement(what, (candidate.origin,), "remove it from requires")
+            missing.setdefault(candidate.name, []).append(fault)
         elif found is None and plan.outer is not None and (around := plan.outer.find_around(need)):
             self._around[plan.blueprint].add(around.name)
-        elif found is None and kind == "requires":
-            missing.setdefault(candidate.name, self._missing(plan, candidate, need))
+        elif found is None and kind == "requires" and _word(need) not in self._unchosen:
+            missing.setdefault(candidate.name, []).append(self._missing(plan, candidate, need))
 
     def _missing(self, plan: Plan, candidate: Candidate, need: Requirement) -> MissingRequirement:
-        word = need if isinstance(need, str) else getattr(need, "name", None) or getattr(need, "__name__", "")
-        what = f"step {candidate.name!r} requires the {_spell(need)}, which nothing installed offers"
-        scopes: list[Plan] = []
-        scope: Plan | None = plan
-        while scope is not None:
-            scopes.append(scope)
-            scope = scope.outer
-        for out in (out for scope in scopes for out in scope.left_out):
-            if word == out.name:
-                what = f"step {candidate.name!r} requires the {_spell(need)}, which is left out ({out.reason})"
-        offers = self.offers.get(word or "", ())
-        near = "" if isinstance(need, ServiceKey) else did_you_mean(str(need), [n for s in scopes for n in s.by_name])
-        fix = (
-            f"pip install {' or '.join(offers)}"
-            if offers
-            else near or f"install what offers it, or --without {candidate.name}"
-        )
+        what, word = f"step {candidate.name!r} requires the {_spell(need)}, which", _word(need)
+        scopes, offers = list(plan.outwards()), self.offers.get(word, ())
+        for out in (out for scope in scopes for out in scope.left_out if out.is_meant(need, word, offers)):
+            fix = f"mend {out.name}" if out.reason == "it cannot be loaded" else "take that back"
+            whose, fix = (candidate.origin, out.origin), f"{fix}, or --without {candidate.name}"
+            return MissingRequirement(f"{what} is left out ({out.reason})", whose, fix)
+        near = "" if isinstance(need, ServiceKey) else did_you_mean(word, [n for s in scopes for n in s.by_name])
+        fix = near or f"install what offers it, or --without {candidate.name}"
+        if word in self.catalogue.without:  # a step of the application
+            what, fix = f"{what} is left out (--without {word})", f"take that back, or --without {candidate.name}"
+        else:
+            what, fix = f"{what} nothing installed offers", f"pip install {' or '.join(offers)}" if offers else fix
         return MissingRequirement(what, (candidate.origin,), fix)
 
     def _tie_first_and_last(self, plan: Plan) -> None:
@@ -417,7 +452,7 @@ class _Composer:
     def check_settings(self, plan: Plan) -> None:
         """Compare settings with their declarations, names with what is installed, demands with capabilities."""
         self._check_declarations()
-        self.faults += self.app.conf.faults()
+        self.faults += self.app.conf.faults(self._readers)
         classes = [cls for steps in self.app.steps.values() for cls in steps]
         added = {str(getattr(cls, "name", None) or getattr(cls, "__name__", "")) for cls in classes}
         names = {candidate.name for scope in plan.walk() for candidate in scope.order} | added
@@ -425,6 +460,11 @@ class _Composer:
         for scope in plan.walk():
             for candidate in scope.order:
                 self.faults += self._unmet(scope, candidate)
+
+    def _readers(self, name: str) -> list[str]:
+        """Whose a setting is: the steps that read it, else the application."""
+        origins = [candidate.origin for setting, candidate in self._declared if setting.name == name]
+        return list(dict.fromkeys(origins)) or [f"the application {self.app!r}"]
 
     def _unmet(self, plan: Plan, candidate: Candidate) -> Iterator[LackingCapability]:
         for demand in candidate.cls.demands(self.app.conf):
@@ -471,9 +511,19 @@ class _Composer:
                 self.faults.append(exc)
             for key in command.requires:
                 if not any(scope.find(key) for scope in plan.walk()):
-                    what = f"command {command.name!r} requires the {_spell(key)}, which nothing installed offers"
-                    fix = f"install what offers it, or --without {command.name}"
-                    self.faults.append(MissingRequirement(what, (origin,), fix))
+                    self.faults.append(self._missing_for_command(plan, command, origin, key))
+
+    def _missing_for_command(
+        self, plan: Plan, command: Command, origin: str, key: ServiceKey[Any]
+    ) -> MissingRequirement:
+        what, offers = f"command {command.name!r} requires the {_spell(key)}, which", self.offers.get(key.name, ())
+        fix = f"pip install {' or '.join(offers)}" if offers else "install what offers it"
+        left_out = [out for scope in plan.walk() for out in scope.left_out]
+        for out in left_out:  # a command and its step mostly come in one distribution
+            if out.is_meant(key, key.name, offers) or (out.dist and f"({out.dist} " in origin):
+                whose, fix = (origin, out.origin), f"take that back, or --without {out.dist or command.name} as a whole"
+                return MissingRequirement(f"{what} is left out ({out.reason})", whose, fix)
+        return MissingRequirement(f"{what} nothing installed offers", (origin,), f"{fix}, or --without {command.name}")
 
     def add_listeners(self, plan: Plan) -> None:
         """Collect the `kernel.hooks` plugins."""
@@ -491,9 +541,20 @@ class _Composer:
 
     def _sort_out_one(self, plan: Plan, broken: Broken) -> None:
         if self.quarantine:
-            plan.left_out.append(LeftOut(broken.plugin.name, str(broken.plugin), f"quarantined: {broken.error.what}"))
+            reason = f"quarantined: {broken.error.what}"
+            plan.left_out.append(LeftOut(broken.plugin.name, str(broken.plugin), reason, broken.plugin.dist))
         else:
             self.faults.append(broken.error)
+
+
+def _word(need: Requirement) -> str:
+    """Return the name by which a need is known to people."""
+    return need if isinstance(need, str) else str(need.name or getattr(need, "__name__", ""))
+
+
+def _in_order(needs: Iterable[Requirement]) -> Iterable[Requirement]:
+    """Return needs in an order that does not depend on the hash seed: the guide writes them as a set, too."""
+    return sorted(needs, key=_spell) if isinstance(needs, set | frozenset) else needs
 
 
 def _flags(setting: Setting[Any]) -> str:

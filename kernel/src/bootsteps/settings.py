@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Generic, TypeVar, overload
 
 from bootsteps.errors import SettingError, did_you_mean
@@ -52,11 +52,17 @@ class Setting(Generic[T]):
         try:
             return self._convert(value)
         except (TypeError, ValueError) as exc:
-            kind = getattr(self.type, "__name__", "value")
-            unit = f" in {self.unit}" if self.unit else ""
-            reason = f": {exc}" if str(exc) and not isinstance(self.type, type) else ""
-            what = f"setting {self.name!r} takes a {kind}{unit}, not {value!r}{reason}"
-            raise SettingError(what, fix=f"see --help: {self.help}" if self.help else "") from exc
+            raise SettingError(self._fault(value, exc), fix=self._advice()) from exc
+
+    def _fault(self, value: Any, exc: Exception) -> str:
+        if not isinstance(self.type, type):
+            return f"setting {self.name!r} cannot be {value!r}" + (f": {exc}" if str(exc) else "")
+        kind, unit = self.type.__name__, f" in {self.unit}" if self.unit else ""
+        return f"setting {self.name!r} takes {'an' if kind[0] in 'aeiou' else 'a'} {kind}{unit}, not {value!r}"
+
+    def _advice(self) -> str:
+        usual = "leave it out" if self.default is None else f"{self.name} = {self.default!r}, the default"
+        return f"{usual}: {self.help}" if self.help else usual
 
     def _convert(self, value: Any) -> T:
         if value is None or value == self.default:
@@ -118,7 +124,7 @@ class Settings(MutableMapping[str, Any]):
         """Return the value of a `Setting` in its declared type, or of a name. Raises `SettingError`."""
         if isinstance(key, Setting):
             found, value = self._find(key.name)
-            return key.parse(value) if found else key.default
+            return self._parse(key, value) if found else key.default
         try:
             return self[key]
         except KeyError:
@@ -132,20 +138,27 @@ class Settings(MutableMapping[str, Any]):
             return _variable(name)
         return "application" if name in self._values else "default"
 
-    def faults(self) -> list[SettingError]:
-        """Return every unknown name and every value of a wrong type."""
-        faults = [self._unknown(name) for name in sorted(self._values) if name not in self._declared]
+    def faults(self, whose: Callable[[str], Sequence[str]] = lambda name: ()) -> list[SettingError]:
+        """Return every unknown name and every value of a wrong type; `whose(name)` tells who reads a setting."""
+        faults = [self._unknown(name, whose(name)) for name in sorted(self._values) if name not in self._declared]
         for name in sorted(self._declared):
             try:
                 self.get(self._declared[name])
             except SettingError as exc:
-                faults.append(SettingError(f"{exc.what} ({self.source(name)})", exc.whose, exc.fix))
+                faults.append(SettingError(exc.what, whose(name), exc.fix))
         return faults
 
-    def _unknown(self, name: str) -> SettingError:
+    def _unknown(self, name: str, whose: Sequence[str]) -> SettingError:
         near = did_you_mean(name, self._declared)
         fix = near or "remove it, or install the plugin that reads it (kernel plugins list)"
-        return SettingError(f"unknown setting {name!r} in the application", fix=fix)
+        return SettingError(f"unknown setting {name!r} in the application", whose, fix)
+
+    def _parse(self, setting: Setting[T], value: Any) -> T:
+        try:
+            return setting.parse(value)
+        except SettingError as exc:
+            what = f"{exc.what} ({self.source(setting.name)})"
+            raise SettingError(what, (f"setting {setting.name!r}",), exc.fix) from exc
 
     def _find(self, name: str) -> tuple[bool, Any]:
         if name in self._overrides:

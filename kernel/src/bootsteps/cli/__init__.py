@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import click
 
-from bootsteps.cli.boot import BootCommand, Option, app_options
+from bootsteps.cli.boot import BootCommand, Option, SettingOption, app_options
 from bootsteps.cli.session import Session
 from bootsteps.discovery import Broken
 from bootsteps.errors import KernelError, LoadError, did_you_mean
@@ -62,8 +62,9 @@ class _Root(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and self.get_command(ctx, name) is None:
-            near = did_you_mean(name, self.list_commands(ctx)) or "kernel --help lists the installed commands"
-            raise KernelError(f"there is no command {name!r}", (), near)
+            near = did_you_mean(name, self.list_commands(ctx))
+            fix = near or "kernel --help lists those that are installed; others come with a plugin"
+            raise KernelError(f"there is no command {name!r}", (f"kernel {name}",), fix)
         return super().resolve_command(ctx, args)
 
 
@@ -86,6 +87,17 @@ def root(ctx: click.Context, app: str | None, without: tuple[str, ...], on_plugi
     ctx.ensure_object(Session).take(app, without, on_plugin_error)
 
 
+def _wrong_use(error: click.UsageError) -> KernelError:
+    """Return click's error in our three parts."""
+    command = error.ctx.command_path if error.ctx else "kernel"
+    param = getattr(error, "param", None)
+    whose = (param.origin,) if isinstance(param, SettingOption) else (command,)
+    fix = f"{command} --help"
+    if isinstance(error, click.NoSuchOption) and not error.possibilities:
+        fix += " lists the options of what is installed; others come with a plugin"
+    return KernelError(error.format_message().strip().removesuffix("."), whose, fix)
+
+
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong use or a composition with faults, 130 interrupted."""
     try:
@@ -93,6 +105,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except KernelError as exc:
         click.echo(f"Error: {exc}", err=True)
         sys.exit(exc.exit_status)
+    except click.UsageError as exc:
+        click.echo(f"Error: {_wrong_use(exc)}", err=True)
+        sys.exit(exc.exit_code)
     except click.ClickException as exc:
         exc.show()
         sys.exit(exc.exit_code)

@@ -64,18 +64,24 @@ class BootCommand(click.Command):
 
     def _settings(self, ctx: click.Context) -> list[click.Parameter]:
         session = ctx.ensure_object(Session)
-        return [_SettingOption(setting, owner) for setting, owner in session.settings() if setting.flags]
+        ours = {flag for param in (*self.params, *app_options()) for flag in param.opts}
+        for setting, _, origin in session.declared():
+            if clash := sorted(ours & set(setting.flags)):
+                what = f"option {clash[0]!r} is declared twice: kernel {self.name} has one of its own"
+                raise DuplicateName(what, (origin,), f"give setting {setting.name!r} other flags, or uninstall it")
+        return [SettingOption(*declared) for declared in session.declared() if declared[0].flags]
 
     def _user_options(self, ctx: click.Context) -> list[click.Parameter]:
         session = ctx.ensure_object(Session)
-        taken = {flag for setting, _ in session.settings() for flag in setting.flags}
-        taken |= {flag for param in (*self.params, *app_options()) for flag in param.opts}
+        taken = {flag: origin for setting, _, origin in session.declared() for flag in setting.flags}
+        taken |= {flag: f"kernel {self.name}" for param in (*self.params, *app_options()) for flag in param.opts}
         options = sorted(session.app().user_options[self.user_options], key=lambda option: str(option.opts))
         for option in options:
-            if clash := sorted(taken & set(option.opts)):
-                what = f"option {clash[0]!r} is declared twice"
-                raise DuplicateName(what, (f"app.user_options[{self.user_options!r}]",), "rename it in the application")
-            taken |= set(option.opts)
+            mine = f"app.user_options[{self.user_options!r}]"
+            if clash := sorted(set(taken) & set(option.opts)):
+                whose = (taken[clash[0]], mine)
+                raise DuplicateName(f"option {clash[0]!r} is declared twice", whose, "rename it in the application")
+            taken |= dict.fromkeys(option.opts, mine)
             option.expose_value, option.callback = False, _keep_user_option
         return options
 
@@ -104,8 +110,10 @@ def _keep_user_option(ctx: click.Context, param: click.Parameter, value: Any) ->
     return value
 
 
-class _SettingOption(click.Option):
-    def __init__(self, setting: Setting[Any], owner: str) -> None:
+class SettingOption(click.Option):
+    """The option of a setting: `owner` is the distribution that declares it, `origin` says so in messages."""
+
+    def __init__(self, setting: Setting[Any], owner: str, origin: str) -> None:
         unit = f" [{setting.unit}]" if setting.unit else ""
         default = "" if setting.default in (None, False, (), "") else f"  [default: {setting.default}]"
         flags = list(setting.flags)
@@ -121,6 +129,7 @@ class _SettingOption(click.Option):
         )
         self.setting = setting
         self.owner = owner
+        self.origin = origin
 
     def _keep(self, ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         if value is not None:

@@ -53,9 +53,11 @@ def check(session: Session, as_json: bool) -> None:
     _print(rows, as_json)
     if any(plugin.group == "worker.steps" for plugin in session.catalogue.plugins):
         session.compose()
-    broken = [row["name"] for row in rows if row["state"] == "broken"]
+    broken = [row for row in rows if row["state"] == "broken"]
     if broken:
-        raise KernelError(f"broken plugins: {', '.join(broken)}", (), "the reasons stand in the table")
+        whose = [f"{row['group']}:{row['name']} ({row['distribution']} {row['version']})" for row in broken]
+        what = f"broken plugins: {', '.join(row['name'] for row in broken)}"
+        raise KernelError(what, whose, "mend or uninstall them; the reasons stand in the table")
 
 
 @plugins.command()

@@ -10,10 +10,13 @@ from typing import Any
 from bootsteps.app import ON_PLUGIN_ERROR, WITHOUT, App, find_app
 from bootsteps.discovery import Broken, Catalogue, scan
 from bootsteps.errors import DuplicateName
-from bootsteps.resolve import Candidate, Plan, candidates, compose
+from bootsteps.resolve import Plan, candidates, compose
 from bootsteps.settings import Setting
 
-__all__ = ["Session"]
+__all__ = ["Declared", "Session"]
+
+#: A setting, the distribution that declares it, and where, for messages.
+Declared = tuple[Setting[Any], str, str]
 
 
 class Session:
@@ -63,12 +66,17 @@ class Session:
 
         Raises `DuplicateName` when two claim one option.
         """
+        return [(setting, owner) for setting, owner, _ in self.declared()]
+
+    def declared(self) -> list[Declared]:
+        """Return what `settings` does, and for messages where each is declared."""
         groups = {plugin.group for plugin in self.catalogue.plugins if plugin.group.endswith(".steps")}
         blueprints = {group.removesuffix(".steps") for group in groups} | set(self.app().steps)
-        found = [(setting, "application") for setting in self.app().settings]
+        found = [(setting, "application", f"the application {self.app()!r}") for setting in self.app().settings]
         for blueprint in sorted(blueprints):
             for candidate in candidates(self.app(), self.catalogue, blueprint)[0]:
-                found += [(setting, _owner(candidate)) for setting in candidate.settings]
+                owner = candidate.dist or "application"
+                found += [(setting, owner, candidate.origin) for setting in candidate.settings]
         return _without_repeats(found)
 
     def options(self) -> dict[str, Any]:
@@ -89,21 +97,16 @@ def option_name(setting: Setting[Any]) -> str:
     return max(setting.flags, key=len).lstrip("-").replace("-", "_")
 
 
-def _owner(candidate: Candidate) -> str:
-    return candidate.dist or "application"
-
-
-def _without_repeats(found: list[tuple[Setting[Any], str]]) -> list[tuple[Setting[Any], str]]:
-    kept: list[tuple[Setting[Any], str]] = []
-    flags: dict[str, tuple[Setting[Any], str]] = {}
-    for setting, owner in found:
-        if any(setting is other for other, _ in kept):
+def _without_repeats(found: list[Declared]) -> list[Declared]:
+    kept: dict[int, Declared] = {}
+    flags: dict[str, Declared] = {}
+    for declared in found:
+        setting, owner, origin = declared
+        if kept.setdefault(id(setting), declared) is not declared:
             continue
-        kept.append((setting, owner))
         for flag in setting.flags:
-            if flag in flags:
-                other, first = flags[flag]
-                whose = (f"{first}: setting {other.name!r}", f"{owner}: setting {setting.name!r}")
+            other, _, first = flags.setdefault(flag, declared)
+            if other is not setting:
+                whose = (f"setting {other.name!r} of {first}", f"setting {setting.name!r} of {origin}")
                 raise DuplicateName(f"option {flag!r} is declared twice", whose, f"uninstall one, or --without {owner}")
-            flags[flag] = (setting, owner)
-    return kept
+    return list(kept.values())

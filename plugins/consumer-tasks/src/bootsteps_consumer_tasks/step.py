@@ -53,8 +53,8 @@ class RunnerStep(Step):
         from bootsteps_consumer_tasks.runner import TaskRunner
 
         if not isinstance(worker.app, App):
-            what = f"{worker.app!r} has no tasks"
-            raise KernelError(what, ("Runner (bootsteps-consumer-tasks)",), "name one: kernel worker -A MODULE:APP")
+            what = f"{worker.app!r} is no application with tasks"
+            raise KernelError(what, (), "name one: kernel worker -A MODULE:APP")
         return partial(TaskRunner, worker.app)
 
 
@@ -66,7 +66,9 @@ class Requests(Step):
     settings = (LOST_LIMIT,)
 
     def create(self, worker: WorkerView) -> Ledger:
-        return Ledger(worker.get(POOL).running)
+        ledger = Ledger(worker.get(POOL).running)
+        worker.lend(REQUESTS, ledger)  # already here: others read it in their `create`
+        return ledger
 
     def start(self, worker: WorkerView) -> None:
         settlement = Settlement(worker.app, self.obj, worker.hooks, worker.setting(LOST_LIMIT))

@@ -30,9 +30,7 @@ class PreforkPool(StartStopStep):
         size = worker.setting(WORKER_CONCURRENCY)
         if size is not None and size < 1:
             what = f"worker_concurrency is {size}, and a pool has at least one child"
-            raise SettingError(
-                what, ("step 'Pool' (bootsteps-worker-pool-prefork)",), "-c 1, or leave it out: one per core"
-            )
+            raise SettingError(what, (), "-c 1, or leave it out: one per core")
         return Pool(
             worker.get(HUB),
             worker.get(TIMER),

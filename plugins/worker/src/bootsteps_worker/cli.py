@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from bootsteps import BootError, KernelError
+from bootsteps import Blueprint, BootError, KernelError, Step
 from bootsteps.cli import BootCommand, Session
 from bootsteps_worker.logs import LEVELS
 from bootsteps_worker.offers import OFFERS
@@ -44,7 +44,16 @@ def worker(session: Session, loglevel: str, hostname: str | None, dry_run: bool)
         controller.prepare()
     except KernelError as exc:
         raise BootError([exc]) from exc
+    _check_loop(controller.blueprint)
     if dry_run:
         click.echo(f"{controller.hostname} would start: {', '.join(controller.blueprint.order)}")
         return
     sys.exit(run(controller))
+
+
+def _check_loop(blueprint: Blueprint) -> None:
+    """Refuse a worker that would end as soon as it is ready. Raises `KernelError`."""
+    if all(type(step).run is Step.run for step in blueprint.steps):
+        whose = [candidate.origin for candidate in blueprint.plan.order]
+        fix = "pip install bootsteps-consumer, bootsteps-standard, or a step of your own that has a run()"
+        raise KernelError("no step runs a loop, so this worker has nothing to do", whose, fix)
