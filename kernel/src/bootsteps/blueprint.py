@@ -314,7 +314,7 @@ class Blueprint:
 
 
 def _label(slot: _Slot) -> str:
-    return getattr(slot.step, "label", None) or slot.candidate.name
+    return slot.step.label or slot.candidate.name
 
 
 def _accepted(cls: type[Step], options: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -112,6 +113,9 @@ def test_the_blueprint_starts_with_the_connection_and_ends_with_the_loop(worker)
     consumer = consumer_of(worker)
     assert consumer.blueprint.started == ["Alone", "Connection", "Breaks", "Notes", "event loop"]
     assert consumer.connection.connected
+    facts = worker.info()["broker"]
+    assert (facts["hostname"], facts["transport"], "password" in facts) == ("localhost", "memory", False)
+    assert json.loads(json.dumps(facts)) == facts
     assert consumer.controller is worker.parent
     assert repr(consumer) == "<Consumer of w@h>"
 
@@ -176,6 +180,7 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(caplog, monkeypatch):
     worker = away()
     worker.start()  # no error: the worker is up and tries again
     consumer, app = consumer_of(worker), worker.parent.app
+    assert consumer.connection is None
     assert f"cannot connect to {MASKED}: nobody there; trying again in 0.2 s" in caplog.text
     monkeypatch.setattr(app, "gone", False)
     worker.run(lambda: "event loop" in consumer.blueprint.started)
