@@ -28,7 +28,10 @@ def backoff_s(attempt: int) -> float:
 
 
 class Consumer(Parent):
-    """Runs the Consumer blueprint. Its attributes: `app`, `hostname`, `pid`, `controller`, `blueprint`, `steps`, and every service."""
+    """Runs the Consumer blueprint.
+
+    Its attributes: `app`, `hostname`, `pid`, `controller`, `blueprint`, `steps`, and every service.
+    """
 
     def __init__(self, worker: Parent, hub: Hub, timer: Timer, max_retries: int | None) -> None:
         super().__init__(worker.app, hostname=worker.hostname, options=worker.options, outer=worker)
