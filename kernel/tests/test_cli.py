@@ -136,6 +136,23 @@ def test_the_application_is_found_by_name_or_by_its_own(project):
     assert bootsteps.find_app("made_up_proj:other").main == "other"
 
 
+@pytest.mark.parametrize(
+    ("files", "main"),
+    [
+        ({"__init__.py": "celery = App('by celery')\nx = App('x')"}, "by celery"),
+        ({"__init__.py": "shop = App('the only one')"}, "the only one"),
+        ({"__init__.py": "", "celery.py": "app = App('of the submodule')"}, "of the submodule"),
+    ],
+)
+def test_without_an_attribute_the_application_is_searched_for_as_celery_does(tmp_path, monkeypatch, files, main):
+    package = tmp_path / f"searched_{main.replace(' ', '_')}"
+    package.mkdir()
+    for name, text in files.items():
+        (package / name).write_text(f"from bootsteps import App\n{text}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert bootsteps.find_app(package.name).main == main
+
+
 SIZE = Setting("made_size", int, 3, unit="pieces", flags=("-z", "--made-size"), help="How many.")
 
 

@@ -348,7 +348,7 @@ def _included(slot: _Slot) -> bool:
 
 
 def _label(slot: _Slot) -> str:
-    return getattr(slot.step, "label", None) or slot.candidate.name
+    return slot.step.label or slot.candidate.name
 
 
 def _accepted(cls: type[Step], options: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ return the object that is started and stopped in its stead, and every method is 
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -38,6 +39,8 @@ class Step:
 
     #: Unique in its blueprint. None = the entry point's name, or the class's.
     name: ClassVar[str | None] = None
+    #: What the log calls it, if not by its name.
+    label: ClassVar[str | None] = None
     #: Needed, and started before this step.
     requires: ClassVar[Sequence[Requirement]] = ()
     #: Started before this step if it is there.
@@ -113,6 +116,10 @@ class Step:
     def info(self, parent: Any) -> dict[str, Any] | None:
         """Return facts for `inspect stats`."""
         return None
+
+    def instantiate(self, name: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call what `"module:Class"` names; it is imported here and not earlier."""
+        return (pkgutil.resolve_name(name) if isinstance(name, str) else name)(*args, **kwargs)
 
 
 class StartStopStep(Step):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bootsteps.app import App
     from bootsteps.blueprint import Blueprint
     from bootsteps.settings import Setting
+    from bootsteps.step import Step
 
 __all__ = ["Access", "CommandView", "ConsumerView", "Parent", "Services", "View", "WorkerView"]
 
@@ -77,6 +78,11 @@ class Parent:
         self.services: Services = Services(outer.services if outer else None)
         self.hooks: Hooks = outer.hooks if outer else Hooks()
         self.blueprint: Blueprint
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps of the blueprint that take part, in boot order."""
+        return self.blueprint.steps
 
     def get(self, key: ServiceKey[T]) -> T:
         """Return a service, whoever lends it. Raises LookupError while nobody does."""

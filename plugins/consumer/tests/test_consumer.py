@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import kombu
 import pytest
+from kombu.asynchronous.hub import Hub as KombuHub
+from kombu.asynchronous.timer import Timer as KombuTimer
 
 from bootsteps import HUB, TIMER, App, Blueprint, Catalogue, ConsumerStep, KernelError, Parent, Step, compose, hookimpl
-from bootsteps.testing import FakeHub, FakeTimer, check_step
+from bootsteps.testing import FakeHub, FakeTimer, make_blueprint
 from bootsteps_consumer import CONNECTION, CONSUMER
 from bootsteps_consumer.connection import ConnectionStep
 from bootsteps_consumer.consumer import Consumer, backoff_s
@@ -109,6 +113,9 @@ def test_the_blueprint_starts_with_the_connection_and_ends_with_the_loop(worker)
     consumer = consumer_of(worker)
     assert consumer.blueprint.started == ["Alone", "Connection", "Breaks", "Notes", "event loop"]
     assert consumer.connection.connected
+    facts = worker.info()["broker"]
+    assert (facts["hostname"], facts["transport"], "password" in facts) == ("localhost", "memory", False)
+    assert json.loads(json.dumps(facts)) == facts
     assert consumer.controller is worker.parent
     assert repr(consumer) == "<Consumer of w@h>"
 
@@ -173,6 +180,7 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(caplog, monkeypatch):
     worker = away()
     worker.start()  # no error: the worker is up and tries again
     consumer, app = consumer_of(worker), worker.parent.app
+    assert consumer.connection is None
     assert f"cannot connect to {MASKED}: nobody there; trying again in 0.2 s" in caplog.text
     monkeypatch.setattr(app, "gone", False)
     worker.run(lambda: "event loop" in consumer.blueprint.started)
@@ -234,23 +242,94 @@ def test_an_application_without_a_broker_is_told_what_to_do():
 
 
 class Registering:
-    """A transport that registers a descriptor and a tick and never takes them away."""
+    """A transport that registers a descriptor, a tick and a repeated call, and never takes them away."""
 
     class transport:
         class implements:
             asynchronous = True
 
-    def register_with_event_loop(self, hub: FakeHub) -> None:
-        hub.add_reader(9, print)
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        hub.add_reader(self.fd, print)
         hub.on_tick.add(print)
+        hub.call_repeatedly(60.0, print)
 
 
-def test_the_loop_takes_away_what_a_transport_registered():
-    class Both(FakeHub):
-        @property
-        def readers(self):
-            return self.callbacks
+class Registers(Step):
+    """Registers like a step of Celery's."""
 
-        writers: dict[int, Any] = {}
+    requires = (HUB,)
+    fd = -1
 
-    check_step(EventLoop, {HUB: Both(), CONNECTION: Registering()})
+    def register_with_event_loop(self, parent: Any, hub: Any) -> None:
+        seen.append(repr(parent))
+        hub.add_writer(type(self).fd, print)
+        hub.on_tick.add(len)
+
+
+seen: list[str] = []
+
+
+@pytest.fixture
+def pipes() -> Iterator[list[int]]:
+    ends = [end for _ in range(2) for end in os.pipe()]
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def test_the_loop_takes_away_what_was_registered_for_a_connection_and_nothing_else(pipes, monkeypatch):
+    theirs, _, late, writable = pipes
+    hub: Any = KombuHub(timer=KombuTimer())
+    monkeypatch.setattr(Registers, "fd", writable)
+    connection = Registering(theirs)
+    blueprint = make_blueprint([EventLoop, Registers], {HUB: hub, CONNECTION: connection})
+    blueprint.apply()
+    for _ in range(2):
+        seen.clear()
+        blueprint.start()
+        assert seen == [repr(blueprint.parent)]
+        assert ({theirs}, {writable}, {print, len}) == (set(hub.readers), set(hub.writers), hub.on_tick)
+        hub.add_reader(late, print)  # somebody else's, as a pool's for a new child
+        blueprint.stop()
+        assert ({late}, set(), set()) == (set(hub.readers), set(hub.writers), hub.on_tick)
+        assert [entry for *_, entry in hub.timer.queue if not entry.cancelled] == []
+        hub.remove(late)
+    hub.close()
+
+
+def test_a_descriptor_whose_number_is_somebody_elses_by_now_stays(pipes):
+    hub: Any = KombuHub(timer=KombuTimer())
+    blueprint = make_blueprint([EventLoop], {HUB: hub, CONNECTION: Registering(pipes[0])})
+    blueprint.apply()
+    blueprint.start()
+    hub.remove(pipes[0])
+    hub.add_reader(pipes[0], repr)
+    blueprint.stop()
+    assert [callback for callback, _ in hub.readers.values()] == [repr]
+    hub.close()
+
+
+def test_steps_of_both_blueprints_register_with_the_loop_at_each_connection(monkeypatch):
+    class Ticks(Step):
+        def register_with_event_loop(self, parent: Any, hub: Any) -> None:
+            seen.append(repr(parent))
+
+    class Other(Ticks):
+        pass
+
+    app = BrokerApp()
+    app.steps["worker"].update([Fakes, ConsumerHost, Ticks])
+    app.steps["consumer"].update([ConnectionStep, EventLoop, Breaks, Ticks, Other])
+    blueprint = Blueprint(compose(app, Catalogue(())), Parent(app, hostname="w@h"))
+    blueprint.apply()
+    seen.clear()
+    blueprint.start()
+    once = ["<Consumer of w@h>", "<Consumer of w@h>", repr(blueprint.parent)]
+    assert seen == once
+    consumer_of(blueprint).blueprint["Breaks"].error = ConnectionResetError("cut")  # type: ignore[attr-defined]
+    blueprint.run(turns(5))
+    assert seen == once * 2
+    blueprint.stop()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +263,17 @@ def test_retry_ends_with_the_cause_when_the_attempts_are_used_up(app: App) -> No
     with pytest.raises(RuntimeError, match="called as a function"):
         add.retry()
     assert received(app) == []
+
+
+def test_retry_for_ever_when_max_retries_is_none_and_after_the_tasks_own_delay(app: App) -> None:
+    plain, stubborn = app.tasks["proj.add"], app.task(name="own", max_retries=None, default_retry_delay=30.0)(id)
+    assert (plain.max_retries, plain.default_retry_delay) == (3, 180.0)
+    for task, name, wait in ((plain, "proj.add", 180), (stubborn, "own", 30)):
+        with executing(running(name, retries=2 if task is plain else 5000)), pytest.raises(Retry, match=f"{wait}"):
+            task.retry()
+        (message,) = received(app)
+        eta = datetime.fromisoformat(message.headers["eta"])
+        assert wait - 20 < (eta - datetime.now(UTC)).total_seconds() <= wait
 
 
 def test_retry_that_cannot_be_published_rejects_the_message(app: App, flaky: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -148,3 +149,64 @@ def test_it_leaves_no_descriptor():
 
 def test_keeps_the_contract():
     check_step(Hub, {TIMER: Timer()})
+
+
+def test_one_direction_can_be_removed_and_the_other_stays(hub):
+    left, right = socket.socketpair()
+    for remove, stays in ((hub.remove_reader, "write"), (hub.remove_writer, "read")):
+        seen: list[str] = []
+        hub.add_reader(left.fileno(), seen.append, "read")
+        hub.add_writer(left.fileno(), seen.append, "write")
+        right.send(b"x")
+        remove(left.fileno())
+        turn(hub, lambda seen=seen: seen)
+        assert set(seen) == {stays}
+        hub.remove(left.fileno())
+    left.close()
+    right.close()
+
+
+def test_a_descriptor_may_be_an_object_with_a_fileno(hub):
+    left, right = socket.socketpair()
+    seen: list[bytes] = []
+    hub.add_reader(left, lambda: seen.append(left.recv(9)))
+    right.send(b"object")
+    turn(hub, lambda: seen)
+    hub.remove(left)
+    assert (seen, set(hub.readers) & {left.fileno()}) == ([b"object"], set())
+    left.close()
+    right.close()
+
+
+def test_a_descriptor_that_was_closed_is_dropped_and_the_loop_goes_on(hub, pipe):
+    reader, writer = os.pipe()
+    hub.add_reader(reader, lambda: None)
+    os.close(writer)
+    os.close(reader)
+    seen: list[bytes] = []
+    hub.add_reader(pipe[0], lambda: seen.append(os.read(pipe[0], 9)))
+    os.write(pipe[1], b"alive")
+    turn(hub, lambda: seen)
+    assert seen == [b"alive"]
+
+
+def test_the_hub_schedules_calls_on_its_timer(hub):
+    seen: list[str] = []
+    hub.call_later(0.01, seen.append, "later")
+    hub.call_at(time.monotonic() + 0.02, seen.append, "at")
+    entry = hub.call_repeatedly(0.03, seen.append, "again")
+    turn(hub, lambda: seen.count("again") == 2)
+    entry.cancel()
+    assert seen == ["later", "at", "again", "again"]
+
+
+def test_it_runs_until_stopped_and_tells_when_it_closes(hub):
+    seen: list[Any] = []
+    hub.on_close.add(seen.append)
+    hub.call_soon(seen.append, "soon")
+    hub.call_later(0.01, hub.stop)
+    hub.run_forever()
+    assert seen == ["soon"]
+    hub.reset()
+    assert seen == ["soon", hub]
+    assert (hub.readers, hub.writers) == ({}, {})

@@ -95,3 +95,31 @@ def test_stopping_forgets_what_is_scheduled():
 
 def test_keeps_the_contract():
     check_step(Timer)
+
+
+def test_what_is_scheduled_can_be_looked_at_and_cleared(timer):
+    late = timer.call_after(100.0, print, ("late",))
+    soon = timer.call_after(50.0, print, ("soon",))
+    assert [item.entry for item in timer.queue] == [soon, late]
+    assert timer.schedule is timer
+    assert not soon.cancelled
+    timer.clear()
+    assert (len(timer), timer.queue) == (0, [])
+
+
+def test_an_error_in_a_call_does_not_end_the_timer(timer, caplog):
+    failures: list[str] = []
+    entry = timer.call_after(0.0, [].pop)
+    timer.apply_entry(entry)
+    assert "Error in timer" in caplog.text
+    timer.on_error = lambda error: failures.append(str(error))
+    timer.apply_entry(entry)
+    assert failures == ["pop from empty list"]
+
+
+def test_a_date_is_taken_when_the_call_is_scheduled(timer, monkeypatch):
+    calls: list[Any] = []
+    timer.call_at(datetime.now(UTC) + timedelta(seconds=0.05), calls.append, ("due",))
+    monkeypatch.setattr(time, "time", lambda: 0.0)  # the wall clock is set back, and nobody asks it again
+    run_due(timer, 1, calls)
+    assert calls == ["due"]

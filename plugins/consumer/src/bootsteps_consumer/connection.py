@@ -31,7 +31,8 @@ class ConnectionStep(Step):
         consumer.hooks.announce("connection_established", url=url)
 
     def info(self, consumer: ConsumerView) -> dict[str, Any]:
-        facts = consumer.get(CONNECTION).info()
+        connection = consumer.get(CONNECTION)
+        facts = {**connection.info(), "transport": connection.transport.driver_type}  # kombu's may be a class
         facts.pop("password", None)
         return {"broker": facts}
 

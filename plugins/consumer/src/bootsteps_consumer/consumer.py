@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 
@@ -27,12 +28,16 @@ def backoff_s(attempt: int) -> float:
 
 
 class Consumer(Parent):
-    """Runs the Consumer blueprint. Its attributes: `app`, `hostname`, `controller`, `blueprint` and every service."""
+    """Runs the Consumer blueprint.
+
+    Its attributes: `app`, `hostname`, `pid`, `controller`, `blueprint`, `steps`, and every service.
+    """
 
     def __init__(self, worker: Parent, hub: Hub, timer: Timer, max_retries: int | None) -> None:
         super().__init__(worker.app, hostname=worker.hostname, options=worker.options, outer=worker)
         #: The worker that this consumer belongs to.
         self.controller = worker
+        self.pid = os.getpid()
         self.restart_count = 0
         self._hub = hub
         self._timer = timer

@@ -8,6 +8,7 @@ from typing import Any
 
 from bootsteps import HUB, ConsumerView, Hub, Step
 from bootsteps_consumer.keys import CONNECTION
+from bootsteps_consumer.registrar import Registrar
 
 __all__ = ["EventLoop"]
 
@@ -16,17 +17,26 @@ BLOCK_S = 0.05
 
 
 class EventLoop(Step):
-    """Lets the connection speak to the hub, and turns it."""
+    """Lets the connection, and the steps that want it, speak to the hub; and turns it.
+
+    A step of either blueprint that has `register_with_event_loop(parent, hub)` is called whenever the loop is entered
+    with a new connection, the last started first; what it adds to that hub is taken away when the connection breaks.
+    """
 
     name = "event loop"
     requires = (CONNECTION, HUB)
     last = True
 
     def start(self, consumer: ConsumerView) -> None:
-        connection, hub = consumer.get(CONNECTION), consumer.get(HUB)
-        if connection.transport.implements.asynchronous:
-            consumer.on_stop(_undo_registration(hub))
-            connection.register_with_event_loop(hub)
+        connection = consumer.get(CONNECTION)
+        hub = Registrar(consumer.get(HUB))
+        consumer.on_stop(hub.undo)
+        with hub.noting_ticks():
+            if connection.transport.implements.asynchronous:
+                connection.register_with_event_loop(hub)
+            for parent in (consumer, getattr(consumer, "controller", None)):
+                if parent is not None:
+                    parent.blueprint.send_all("register_with_event_loop", hub)
 
     def run(self, consumer: ConsumerView, until: Callable[[], bool]) -> None:
         connection, hub = consumer.get(CONNECTION), consumer.get(HUB)
@@ -35,21 +45,6 @@ class EventLoop(Step):
             return
         while not until():
             hub.run_once()
-
-
-def _undo_registration(hub: Any) -> Callable[[], None]:
-    """Return a function that takes away whatever is added to the hub from now on.
-
-    Transports register under descriptors and ticks of their own choice and do not all take them away again.
-    """
-    fds, ticks = set(hub.readers) | set(hub.writers), set(hub.on_tick)
-
-    def undo() -> None:
-        for fd in (set(hub.readers) | set(hub.writers)) - fds:
-            hub.remove(fd)
-        hub.on_tick.intersection_update(ticks)
-
-    return undo
 
 
 def _run_blocking(connection: Any, hub: Hub, until: Callable[[], bool]) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bootsteps import REQUESTS, TIMER, App, Blueprint, Parent, Plan, RunningRequest
+from bootsteps import HUB, REQUESTS, TIMER, App, Blueprint, Parent, Plan, RunningRequest
 
 __all__ = ["WorkController"]
 
@@ -101,6 +101,11 @@ class WorkController(Parent):
             return self.get(REQUESTS).running()
         except LookupError:
             return ()
+
+    @property
+    def use_eventloop(self) -> bool:
+        """Tell whether there is a hub: with every broker, also one whose transport can only block."""
+        return self.services.knows(HUB.name)
 
     def info(self) -> dict[str, Any]:
         """Return what the steps tell of themselves."""
