@@ -51,7 +51,7 @@ def test_lends_a_pool_with_one_child_per_core() -> None:
 def test_a_pool_without_children_is_refused_in_three_parts() -> None:
     services: dict[ServiceKey[Any], Any] = {HUB: FakeHub(), TIMER: FakeTimer(), RUNNER: Nothing}
     blueprint = make_blueprint([PreforkPool], services, App(worker_concurrency=0))
-    with pytest.raises(KernelError, match=r"worker_concurrency is 0(.|\n)*worker-pool-prefork(.|\n)*try: -c 1"):
+    with pytest.raises(KernelError, match=r"worker_concurrency is 0(.|\n)*worker_pool_prefork(.|\n)*try: -c 1"):
         blueprint.apply()
 
 
