@@ -18,15 +18,6 @@ from workers import running_worker, until
 POOLS = ["prefork", "solo"]
 
 
-@pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
-    """An application on the same embedded broker as the test's worker."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    app = App("proj")
-    yield app
-    app.close()
-
-
 def send(app: App, name: str, *args: Any, **options: Any) -> Any:
     return app.send_task(f"proj.{name}", args, **options)
 

@@ -11,8 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -21,15 +19,6 @@ from services import redis_server
 from workers import WorkerProcess, running_worker
 
 pytest.importorskip("bootsteps_worker_pool_solo")
-
-
-@pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
-    """An application of the same name as the worker's, hence on the same embedded broker."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    app = App("proj")
-    yield app
-    app.close()
 
 
 CONSUMERS = """
