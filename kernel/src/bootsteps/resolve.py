@@ -180,13 +180,14 @@ def candidates(app: App, catalogue: Catalogue, blueprint: str) -> tuple[list[Can
             name = loaded.__dict__.get("name") or plugin.name
             found.append(Candidate(name, loaded, str(plugin), plugin.dist, plugin.version, plugin))
     added: list[Any] = sorted(app.steps[blueprint], key=_location)
+    installed = {candidate.cls for candidate in found}
     for cls in added:
         origin = f"app.steps[{blueprint!r}]: {_location(cls)}"
         if fault := _type_fault(cls, origin) or _declaration_fault(cls, origin):
             faults.append(fault)
-        elif not any(candidate.cls is cls for candidate in found):
+        elif cls not in installed:
             found.append(Candidate(cls.name or cls.__name__, cls, origin))
-    _pull_in(found)
+    faults += _pull_in(found)
     return [c for c in found if c.name not in catalogue.without], faults
 
 
@@ -195,14 +196,19 @@ def settings_of(found: Iterable[Candidate]) -> list[tuple[Setting[Any], Candidat
     return [(setting, candidate) for candidate in found for setting in candidate.settings]
 
 
-def _pull_in(found: list[Candidate]) -> None:
+def _pull_in(found: list[Candidate]) -> list[WrongType]:
     """Add the classes that others require and nobody installed: a class needs no entry point to be known."""
-    known = {candidate.cls for candidate in found}
+    known, faults = {candidate.cls for candidate in found}, []
     for candidate in found:  # grows while it is walked
         for need in candidate.cls.requires:
             if isinstance(need, type) and need not in known:
                 known.add(need)
-                found.append(Candidate(need.name or need.__name__, need, f"required by {candidate.origin}"))
+                origin = f"{_location(need)}, required by {candidate.origin}"
+                if fault := _declaration_fault(need, origin):
+                    faults.append(fault)
+                else:
+                    found.append(Candidate(need.name or need.__name__, need, origin))
+    return faults
 
 
 def _type_fault(found: object, origin: str) -> WrongType | None:
@@ -229,7 +235,7 @@ def _declaration_fault(found: Any, origin: str) -> WrongType | None:
         if isinstance(value, str) or not isinstance(value, Iterable):
             return WrongType(f"{name} must be a tuple, not {value!r}", (origin,), f"{name} = ({value!r},)")
         for entry in value:
-            if not isinstance(entry, kinds):
+            if not isinstance(entry, kinds) or (isinstance(entry, type) and not issubclass(entry, Step)):
                 words = {str: "a step's name", type: "a step class", ServiceKey: "a service key", Setting: "a Setting"}
                 allowed = " or ".join(words[kind] for kind in kinds)
                 return WrongType(f"{name} has the entry {entry!r}", (origin,), f"each entry is {allowed}")
@@ -273,7 +279,7 @@ class _Composer:
 
     def _sort_out(self, plan: Plan, faults: Iterable[KernelError | Broken]) -> None:
         for plugin in self.catalogue.installed:
-            if plugin.group == f"{plan.blueprint}.steps" and plugin not in self.catalogue.plugins:
+            if plugin.group == f"{plan.blueprint}.steps" and not self.catalogue.usable(plugin):
                 reason = "shadowed on sys.path" if plugin.shadowed else f"--without {self.catalogue.disabled(plugin)}"
                 plan.left_out.append(LeftOut(plugin.name, str(plugin), reason, plugin.dist))
         for fault in faults:
