@@ -81,7 +81,7 @@ def test_without_it_nothing_of_it_is_left(tmp_path: Path, site: Path) -> None:
         "blueprints"
     ]
     assert "StuckWatch" not in [step["name"] for step in worker["steps"]]
-    assert {"name": "StuckWatch", "reason": "--without StuckWatch"}.items() <= worker["left_out"][-1].items()
+    assert {"name": "StuckWatch", "reason": "--without stuck-watch"}.items() <= worker["left_out"][-1].items()
 
 
 def test_a_dry_run_boots_it(tmp_path: Path, site: Path) -> None:
