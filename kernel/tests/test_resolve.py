@@ -281,6 +281,7 @@ def test_every_missing_requirement_of_a_step_is_told_in_the_same_order_also_from
         ("requires", "Timer", "requires must be a tuple, not 'Timer'"),
         ("wants", None, "wants must be a tuple, not None"),
         ("before", (5,), "before has the entry 5"),
+        ("requires", (int,), "requires has the entry <class 'int'>"),
         ("provides", ("pool",), "provides has the entry 'pool'"),
     ],
 )
@@ -289,6 +290,12 @@ def test_a_declaration_of_the_wrong_shape_is_a_fault(name, value, what):
     assert (type(fault), fault.what) == (e.WrongType, what)
     assert fault.whose == ("app.steps['worker']: made.up:A",)
     assert fault.fix
+
+
+def test_a_declaration_of_the_wrong_shape_is_found_in_a_class_that_is_pulled_in():
+    [fault] = [f for f in faults(step("A", requires=(step("B", wants="Timer"),))) if isinstance(f, e.WrongType)]
+    assert fault.what == "wants must be a tuple, not 'Timer'"
+    assert fault.whose == ("made.up:B, required by app.steps['worker']: made.up:A",)
 
 
 def test_a_service_whose_lender_is_switched_off_is_told_to_be_left_out(make_dist):

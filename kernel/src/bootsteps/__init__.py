@@ -17,7 +17,8 @@ from bootsteps.errors import (
     UndeclaredAccess,
 )
 from bootsteps.hooks import Hooks, hookimpl
-from bootsteps.resolve import Candidate, LeftOut, Plan, compose
+from bootsteps.plan import Candidate, LeftOut, Plan
+from bootsteps.resolve import compose
 from bootsteps.services import (
     HUB,
     POOL,

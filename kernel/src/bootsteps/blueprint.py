@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootsteps.deadline import deadline
 from bootsteps.errors import BootError, DeadlineExceeded, KernelError, MissingRequirement
-from bootsteps.resolve import Candidate, LeftOut, Plan
+from bootsteps.plan import Candidate, LeftOut, Plan
 from bootsteps.step import Step
 from bootsteps.view import Access, Parent, View
 

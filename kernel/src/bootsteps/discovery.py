@@ -76,7 +76,11 @@ class Catalogue:
     @cached_property
     def plugins(self) -> tuple[Plugin, ...]:
         """The plugins that are neither switched off nor shadowed."""
-        return tuple(p for p in self.installed if not p.shadowed and not self.disabled(p))
+        return tuple(filter(self.usable, self.installed))
+
+    def usable(self, plugin: Plugin) -> bool:
+        """Tell whether the plugin is neither switched off nor shadowed."""
+        return not plugin.shadowed and not self.disabled(plugin)
 
     def disabled(self, plugin: Plugin) -> str:
         """Return the name in `without` by which the plugin is switched off, or nothing."""

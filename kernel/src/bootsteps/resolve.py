@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bootsteps.commands import Command, Commands, command_of, commands_in
+from bootsteps.commands import Command, command_of, commands_in
 from bootsteps.discovery import Broken, Catalogue, Plugin
 from bootsteps.errors import (
     BootError,
@@ -25,121 +23,17 @@ from bootsteps.errors import (
     WrongType,
     did_you_mean,
 )
+from bootsteps.plan import Candidate, LeftOut, Plan, candidates, in_order, settings_of, spell, word_of
 from bootsteps.services import ServiceKey
 from bootsteps.settings import Setting
-from bootsteps.step import Requirement, Step
+from bootsteps.step import Requirement
 
 if TYPE_CHECKING:
     import networkx as nx
 
     from bootsteps.app import App
 
-__all__ = ["Candidate", "LeftOut", "Plan", "candidates", "compose", "settings_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A step class that may join a blueprint, and where it comes from."""
-
-    name: str
-    cls: type[Step]
-    #: For messages: `worker.steps:Pool (bootsteps-worker-pool-solo 0.1.0)`, or the class in `app.steps`.
-    origin: str
-    dist: str = ""
-    version: str = ""
-    plugin: Plugin | None = None
-
-    @property
-    def location(self) -> str:
-        """`module:Class`."""
-        return f"{self.cls.__module__}:{self.cls.__qualname__}"
-
-    @property
-    def settings(self) -> tuple[Setting[Any], ...]:
-        """The settings that it reads, and those by which it is chosen."""
-        return (*(key.chosen_by for key in self.cls.provides if key.chosen_by), *self.cls.settings)
-
-    @property
-    def lends(self) -> tuple[str, ...]:
-        """The names of the services that it lends."""
-        return tuple(key.name for key in self.cls.provides)
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A step that is installed and does not take part, and why."""
-
-    name: str
-    origin: str
-    reason: str
-    #: Its distribution, where it is known.
-    dist: str = ""
-
-    @property
-    def quarantined(self) -> bool:
-        """Tell whether it is left out because it, or something it needs, is broken."""
-        return self.reason.startswith("quarantined")
-
-    def is_meant(self, need: Requirement, word: str, offers: Sequence[str]) -> bool:
-        """Tell whether it would satisfy a requirement, as far as can be told without importing it."""
-        return word == self.name or (
-            isinstance(need, ServiceKey) and (word == self.name.lower() or self.dist in offers)
-        )
-
-
-@dataclass
-class Plan:
-    """What one blueprint will boot, in order. `graph` has an edge from each step to those that start after it."""
-
-    blueprint: str
-    order: list[Candidate]
-    graph: nx.DiGraph
-    left_out: list[LeftOut] = field(default_factory=list)
-    #: By the name of the step that runs it.
-    nested: dict[str, Plan] = field(default_factory=dict)
-    outer: Plan | None = None
-    commands: Commands = field(default_factory=Commands)
-    #: `kernel.hooks` plugins that listen without being steps: (name, plugin).
-    listeners: list[tuple[str, object]] = field(default_factory=list)
-
-    @cached_property
-    def by_name(self) -> dict[str, Candidate]:
-        """The steps by name."""
-        return {candidate.name: candidate for candidate in self.order}
-
-    @cached_property
-    def lenders(self) -> dict[str, Candidate]:
-        """Who lends each service, by the service's name."""
-        return {service: candidate for candidate in self.order for service in candidate.lends}
-
-    @cached_property
-    def _aliases(self) -> dict[str, Candidate]:
-        aliases = {candidate.name.lower(): candidate for candidate in self.order}
-        return {candidate.location: candidate for candidate in self.order} | aliases | self.by_name
-
-    def find(self, need: Requirement) -> Candidate | None:
-        """Return the step of this blueprint that satisfies a requirement."""
-        if isinstance(need, ServiceKey):
-            return self.lenders.get(need.name)
-        if isinstance(need, str):
-            return self._aliases.get(need) or self._aliases.get(need.lower())
-        return self._aliases.get(f"{need.__module__}:{need.__qualname__}")
-
-    def find_around(self, need: Requirement) -> Candidate | None:
-        """Return the step of this blueprint, or of one around it, that satisfies a requirement."""
-        return self.find(need) or (self.outer.find_around(need) if self.outer else None)
-
-    def outwards(self) -> Iterator[Plan]:
-        """This plan and those around it."""
-        yield self
-        if self.outer is not None:
-            yield from self.outer.outwards()
-
-    def walk(self) -> Iterator[Plan]:
-        """This plan and all that are nested in it."""
-        yield self
-        for name in sorted(self.nested):
-            yield from self.nested[name].walk()
+__all__ = ["compose"]
 
 
 def compose(
@@ -163,81 +57,6 @@ def compose(
     if composer.faults:
         raise BootError(_once(composer.faults))
     return plan
-
-
-def candidates(app: App, catalogue: Catalogue, blueprint: str) -> tuple[list[Candidate], list[KernelError | Broken]]:
-    """Return the step classes for a blueprint, and what was found instead of one."""
-    found: list[Candidate] = []
-    faults: list[KernelError | Broken] = []
-    for plugin in catalogue.group(f"{blueprint}.steps"):
-        loaded = catalogue.load(plugin)
-        if isinstance(loaded, Broken):
-            faults.append(loaded)
-        elif fault := _type_fault(loaded, str(plugin)) or _declaration_fault(loaded, str(plugin)):
-            faults.append(fault)
-        else:
-            assert isinstance(loaded, type)
-            name = loaded.__dict__.get("name") or plugin.name
-            found.append(Candidate(name, loaded, str(plugin), plugin.dist, plugin.version, plugin))
-    added: list[Any] = sorted(app.steps[blueprint], key=_location)
-    for cls in added:
-        origin = f"app.steps[{blueprint!r}]: {_location(cls)}"
-        if fault := _type_fault(cls, origin) or _declaration_fault(cls, origin):
-            faults.append(fault)
-        elif not any(candidate.cls is cls for candidate in found):
-            found.append(Candidate(cls.name or cls.__name__, cls, origin))
-    _pull_in(found)
-    return [c for c in found if c.name not in catalogue.without], faults
-
-
-def settings_of(found: Iterable[Candidate]) -> list[tuple[Setting[Any], Candidate]]:
-    """Return each declared setting with the step that declares it."""
-    return [(setting, candidate) for candidate in found for setting in candidate.settings]
-
-
-def _pull_in(found: list[Candidate]) -> None:
-    """Add the classes that others require and nobody installed: a class needs no entry point to be known."""
-    known = {candidate.cls for candidate in found}
-    for candidate in found:  # grows while it is walked
-        for need in candidate.cls.requires:
-            if isinstance(need, type) and need not in known:
-                known.add(need)
-                found.append(Candidate(need.name or need.__name__, need, f"required by {candidate.origin}"))
-
-
-def _type_fault(found: object, origin: str) -> WrongType | None:
-    if isinstance(found, type) and issubclass(found, Step):
-        return None
-    kind = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
-    what = f"a step must be a subclass of bootsteps.Step, not {kind}"
-    fix = "name the class, not an instance" if isinstance(found, Step) else "derive it from bootsteps.StartStopStep"
-    return WrongType(what, (origin,), fix)
-
-
-#: What the entries of a declaration may be.
-_ENTRIES: Mapping[str, tuple[type, ...]] = {
-    **dict.fromkeys(("requires", "wants", "after", "before"), (str, type, ServiceKey)),
-    "provides": (ServiceKey,),
-    "settings": (Setting,),
-}
-
-
-def _declaration_fault(found: Any, origin: str) -> WrongType | None:
-    """Return what is wrong with a step's declarations: `requires = ("Timer")` is a str, not a tuple."""
-    for name, kinds in _ENTRIES.items():
-        value = getattr(found, name)
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            return WrongType(f"{name} must be a tuple, not {value!r}", (origin,), f"{name} = ({value!r},)")
-        for entry in value:
-            if not isinstance(entry, kinds):
-                words = {str: "a step's name", type: "a step class", ServiceKey: "a service key", Setting: "a Setting"}
-                allowed = " or ".join(words[kind] for kind in kinds)
-                return WrongType(f"{name} has the entry {entry!r}", (origin,), f"each entry is {allowed}")
-    return None
-
-
-def _location(cls: Any) -> str:
-    return f"{getattr(cls, '__module__', '')}:{getattr(cls, '__qualname__', repr(cls))}"
 
 
 class _Composer:
@@ -273,7 +92,7 @@ class _Composer:
 
     def _sort_out(self, plan: Plan, faults: Iterable[KernelError | Broken]) -> None:
         for plugin in self.catalogue.installed:
-            if plugin.group == f"{plan.blueprint}.steps" and plugin not in self.catalogue.plugins:
+            if plugin.group == f"{plan.blueprint}.steps" and not self.catalogue.usable(plugin):
                 reason = "shadowed on sys.path" if plugin.shadowed else f"--without {self.catalogue.disabled(plugin)}"
                 plan.left_out.append(LeftOut(plugin.name, str(plugin), reason, plugin.dist))
         for fault in faults:
@@ -377,7 +196,7 @@ class _Composer:
         missing: dict[str, list[MissingRequirement]] = {}
         for candidate in plan.order:
             for kind in ("requires", "wants", "after", "before"):
-                for need in _in_order(getattr(candidate.cls, kind)):
+                for need in in_order(getattr(candidate.cls, kind)):
                     self._edge(plan, candidate, kind, need, missing)
         for host, nested in plan.nested.items():
             for name in self._around.pop(nested.blueprint, ()):
@@ -399,16 +218,16 @@ class _Composer:
             if not plan.graph.has_edge(here.name, there.name):
                 plan.graph.add_edge(here.name, there.name, kind=kind)
         elif found is candidate and kind == "requires":
-            what = f"step {candidate.name!r} requires itself ({_spell(need)})"
+            what = f"step {candidate.name!r} requires itself ({spell(need)})"
             fault = MissingRequirement(what, (candidate.origin,), "remove it from requires")
             missing.setdefault(candidate.name, []).append(fault)
         elif found is None and plan.outer is not None and (around := plan.outer.find_around(need)):
             self._around[plan.blueprint].add(around.name)
-        elif found is None and kind == "requires" and _word(need) not in self._unchosen:
+        elif found is None and kind == "requires" and word_of(need) not in self._unchosen:
             missing.setdefault(candidate.name, []).append(self._missing(plan, candidate, need))
 
     def _missing(self, plan: Plan, candidate: Candidate, need: Requirement) -> MissingRequirement:
-        what, word = f"step {candidate.name!r} requires the {_spell(need)}, which", _word(need)
+        what, word = f"step {candidate.name!r} requires the {spell(need)}, which", word_of(need)
         scopes, offers = list(plan.outwards()), self.offers.get(word, ())
         for out in (out for scope in scopes for out in scope.left_out if out.is_meant(need, word, offers)):
             fix = f"mend {out.name}" if out.reason == "it cannot be loaded" else "take that back"
@@ -516,7 +335,7 @@ class _Composer:
     def _missing_for_command(
         self, plan: Plan, command: Command, origin: str, key: ServiceKey[Any]
     ) -> MissingRequirement:
-        what, offers = f"command {command.name!r} requires the {_spell(key)}, which", self.offers.get(key.name, ())
+        what, offers = f"command {command.name!r} requires the {spell(key)}, which", self.offers.get(key.name, ())
         fix = f"pip install {' or '.join(offers)}" if offers else "install what offers it"
         left_out = [out for scope in plan.walk() for out in scope.left_out]
         for out in left_out:  # a command and its step mostly come in one distribution
@@ -547,24 +366,8 @@ class _Composer:
             self.faults.append(broken.error)
 
 
-def _word(need: Requirement) -> str:
-    """Return the name by which a need is known to people."""
-    return need if isinstance(need, str) else str(need.name or getattr(need, "__name__", ""))
-
-
-def _in_order(needs: Iterable[Requirement]) -> Iterable[Requirement]:
-    """Return needs in an order that does not depend on the hash seed: the guide writes them as a set, too."""
-    return sorted(needs, key=_spell) if isinstance(needs, set | frozenset) else needs
-
-
 def _flags(setting: Setting[Any]) -> str:
     return ", ".join(setting.flags)
-
-
-def _spell(need: Requirement) -> str:
-    if isinstance(need, ServiceKey):
-        return f"service {need.name!r}"
-    return f"step {need!r}" if isinstance(need, str) else f"step {need.__name__!r}"
 
 
 def _cycles(graph: nx.DiGraph) -> list[list[str]]:

@@ -10,7 +10,8 @@ from typing import Any
 from bootsteps.app import ON_PLUGIN_ERROR, WITHOUT, App, find_app
 from bootsteps.discovery import Broken, Catalogue, scan
 from bootsteps.errors import DuplicateName
-from bootsteps.resolve import Plan, candidates, compose
+from bootsteps.plan import Plan, candidates
+from bootsteps.resolve import compose
 from bootsteps.settings import Setting
 
 __all__ = ["Declared", "Session"]
