@@ -49,7 +49,7 @@ def faults_of(row: Row) -> list[str]:
         return [] if row.note else [f"{row.id}: 'not ours' needs a reason in the last cell"]
     if row.status != "done":
         return [f"{row.id}: status {row.status!r} is none of: done, open, not ours"]
-    named = [name.strip(" `") for name in row.note.split(",")]
+    named = [name.strip(" `") for name in row.note.partition(";")[0].split(",")]
     return [f"{row.id}: {fault}" for fault in map(fault_of_test, named) if fault]
 
 
@@ -111,6 +111,8 @@ HERE = "tests/test_features.py"
     [
         (f"| A01 | S | `-A` | done | {HERE}::test_a_wrong_row_is_found |", None),
         (f"| A01 | S | `-A` | done | `{HERE}::test_a_wrong_row_is_found`, {HERE}::test_no |", "has no test"),
+        (f"| A01 | S | `-A` | done | {HERE}::test_a_wrong_row_is_found; as Celery, but quicker |", None),
+        ("| A01 | S | `-A` | done | ; as Celery |", "is not path::test_name"),
         ("| A01 | S | `-A` | done | tests/test_nowhere.py::test_x |", "there is no file"),
         (f"| A01 | S | `-A` | done | {HERE}::faults_of |", "has no test faults_of"),
         ("| A01 | S | `-A` | done | |", "is not path::test_name"),
