@@ -331,3 +331,12 @@ def test_wrong_use_exits_2_and_help_0(capsys):
 def test_python_dash_m_is_the_same_program():
     done = subprocess.run([sys.executable, "-m", "bootsteps", "--version"], capture_output=True, text=True, timeout=60)
     assert done.stdout == f"kernel {bootsteps.__version__} (bootsteps)\n"
+
+
+def test_the_application_may_be_named_after_the_command_too(project, make_dist, capsys):
+    make_dist("here", {"worker.steps": {"One": "pl_fine:Fine"}}, {"pl_fine": FINE})
+    for args in (("-A", "made_up_proj", "plugins", "list"), ("plugins", "list", "-A", "made_up_proj")):
+        assert run(*args).exit_code == 0
+    status, text = failing(capsys, "plugins", "list", "-A", "made_up_proj:nothing")
+    assert (status, "has no 'nothing'" in text) == (2, True)
+    assert "disabled" in run("plugins", "list", "--without=One").output

@@ -103,10 +103,6 @@ class Catalogue:
         """Return the usable plugins of a group, by name."""
         return [plugin for plugin in self.plugins if plugin.group == group]
 
-    def peek(self, plugin: Plugin) -> object | Broken | None:
-        """Return what `load` returned, or None if it was not called."""
-        return self._loaded.get(plugin)
-
     def load(self, plugin: Plugin) -> object | Broken:
         """Import a plugin, or return what is wrong with it."""
         if plugin not in self._loaded:

@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 
 import click
 
-from bootsteps.cli.boot import BootCommand, Option, SettingOption, app_options
+from bootsteps.cli.boot import AppCommand, BootCommand, Option, SettingOption, app_options
 from bootsteps.cli.session import Session
 from bootsteps.discovery import Broken
 from bootsteps.errors import KernelError, LoadError, did_you_mean
 
-__all__ = ["BootCommand", "Option", "Session", "main", "root"]
+__all__ = ["AppCommand", "BootCommand", "Option", "Session", "main", "root"]
 
 
 class _BrokenCommand(click.Command):

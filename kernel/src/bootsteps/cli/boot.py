@@ -12,7 +12,7 @@ from bootsteps.cli.session import Session, option_name
 from bootsteps.errors import DuplicateName, SettingError
 from bootsteps.settings import Setting
 
-__all__ = ["BootCommand", "Option", "app_options"]
+__all__ = ["AppCommand", "BootCommand", "Option", "app_options"]
 
 
 def app_options() -> list[click.Parameter]:
@@ -44,7 +44,22 @@ def Option(*flags: str, **attributes: Any) -> click.Option:
     return click.Option([*flags, *([dest] if dest else [])], **extra, **attributes)
 
 
-class BootCommand(click.Command):
+class AppCommand(click.Command):
+    """A command that takes `-A`, `--without` and `--on-plugin-error` after its name as well as before."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.ensure_object(Session).take(*_early(args))
+        return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """The command's own; then those options, whose values were read before the others could be parsed."""
+        options = app_options()
+        for option in options:
+            option.expose_value = False
+        return [*super().get_params(ctx), *options]
+
+
+class BootCommand(AppCommand):
     """A command that takes every setting of the installed steps, and the application's own options, as its options.
 
     Their values go into the application's settings above all others; the command's function gets its own parameters
@@ -53,13 +68,9 @@ class BootCommand(click.Command):
 
     user_options = "worker"
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.ensure_object(Session).take(*_early(args))
-        return super().parse_args(ctx, args)
-
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         if "bootsteps.params" not in ctx.meta:
-            ctx.meta["bootsteps.params"] = [*app_options_again(), *self._settings(ctx), *self._user_options(ctx)]
+            ctx.meta["bootsteps.params"] = [*self._settings(ctx), *self._user_options(ctx)]
         return [*super().get_params(ctx), *ctx.meta["bootsteps.params"]]
 
     def _settings(self, ctx: click.Context) -> list[click.Parameter]:
@@ -94,14 +105,6 @@ class BootCommand(click.Command):
         for title in sorted(sections, key=lambda title: (title != "Options", title)):
             with formatter.section(title):
                 formatter.write_dl(sections[title])
-
-
-def app_options_again() -> list[click.Parameter]:
-    """The same options after the command's name; their values were read before the others could be parsed."""
-    options = app_options()
-    for option in options:
-        option.expose_value = False
-    return options
 
 
 def _keep_user_option(ctx: click.Context, param: click.Parameter, value: Any) -> Any:

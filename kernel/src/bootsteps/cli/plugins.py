@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from bootsteps.cli.boot import AppCommand
 from bootsteps.cli.session import Session
 from bootsteps.discovery import Broken, Plugin
 from bootsteps.errors import KernelError, UnknownName, did_you_mean
@@ -24,7 +25,7 @@ def plugins() -> None:
     """Look at the installed plugins."""
 
 
-@plugins.command("list")
+@plugins.command("list", cls=AppCommand)
 @as_json
 @click.pass_obj
 def list_plugins(session: Session, as_json: bool) -> None:
@@ -37,7 +38,7 @@ def list_plugins(session: Session, as_json: bool) -> None:
     _print([_row(session, plugin, *_state(session, plugin)) for plugin in session.catalogue.installed], as_json)
 
 
-@plugins.command()
+@plugins.command(cls=AppCommand)
 @as_json
 @click.pass_obj
 def check(session: Session, as_json: bool) -> None:
@@ -60,7 +61,7 @@ def check(session: Session, as_json: bool) -> None:
         raise KernelError(what, whose, "mend or uninstall them; the reasons stand in the table")
 
 
-@plugins.command()
+@plugins.command(cls=AppCommand)
 @click.argument("name")
 @as_json
 @click.pass_obj

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from bootsteps.app import ON_PLUGIN_ERROR, WITHOUT, App, find_app
-from bootsteps.discovery import Broken, Catalogue, scan
+from bootsteps.discovery import Catalogue, scan
 from bootsteps.errors import DuplicateName
 from bootsteps.plan import Plan, candidates
 from bootsteps.resolve import compose
@@ -85,12 +85,6 @@ class Session:
         conf = self.app().conf
         named = {option_name(setting): conf.get(setting) for setting, _ in self.settings() if setting.flags}
         return named | self.extra
-
-    def broken(self) -> list[Broken]:
-        """Return the plugins that were loaded so far and cannot be used."""
-        return [
-            loaded for plugin in self.catalogue.plugins if isinstance(loaded := self.catalogue.peek(plugin), Broken)
-        ]
 
 
 def option_name(setting: Setting[Any]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bootsteps.cli import AppCommand
 from bootsteps.errors import KernelError, SettingError, WrongType, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["call", "result"]
 
 
-@click.command()
+@click.command(cls=AppCommand)
 @click.argument("name")
 @click.option("--args", "-a", default="[]", metavar="JSON", help="Positional arguments, a JSON list.")
 @click.option("--kwargs", "-k", default="{}", metavar="JSON", help="Keyword arguments, a JSON object.")
@@ -53,7 +54,7 @@ def call(ctx: click.Context, /, name: str, args: str, kwargs: str, wait: bool, *
     ctx.exit(0 if sent.successful() else 1)
 
 
-@click.command()
+@click.command(cls=AppCommand)
 @click.argument("id")
 @click.option("--traceback", is_flag=True, help="Print the worker's traceback of a failed task.")
 @click.option("--wait", is_flag=True, help="Wait until the task is ready; exit status 1 if it failed.")
