@@ -341,3 +341,10 @@ def test_resolving_is_linear_enough():
     position = {name: index for index, name in enumerate(found)}
     for cls in steps:
         assert all(position[need] < position[cls.__name__] for need in cls.requires)  # type: ignore[index]
+
+
+def test_of_two_reasons_for_one_edge_the_need_counts():
+    found = plan(step("A", before=("B",)), step("B", requires=("A",)))
+    assert found.graph.edges["A", "B"]["kind"] == "requires"
+    found = plan(step("C", first=True), step("D", after=("C",)), step("E", wants=("C",), after=("C",)))
+    assert [found.graph.edges["C", name]["kind"] for name in "DE"] == ["first", "first"]

@@ -201,7 +201,7 @@ class _Composer:
         for host, nested in plan.nested.items():
             for name in self._around.pop(nested.blueprint, ()):
                 if name != host:
-                    graph.add_edge(name, host, kind="requires")
+                    _tie(graph, name, host, "requires")
         return missing
 
     def _edge(
@@ -215,8 +215,7 @@ class _Composer:
         found = plan.find(need)
         if found is not None and found is not candidate:
             here, there = (candidate, found) if kind == "before" else (found, candidate)
-            if not plan.graph.has_edge(here.name, there.name):
-                plan.graph.add_edge(here.name, there.name, kind=kind)
+            _tie(plan.graph, here.name, there.name, kind)
         elif found is candidate and kind == "requires":
             what = f"step {candidate.name!r} requires itself ({spell(need)})"
             fault = MissingRequirement(what, (candidate.origin,), "remove it from requires")
@@ -245,21 +244,16 @@ class _Composer:
         import networkx as nx
 
         graph = plan.graph
-        for first in [c for c in plan.order if c.cls.first]:
-            before = nx.ancestors(graph, first.name) | {first.name}
+        for first in [c.name for c in plan.order if c.cls.first]:
+            before = nx.ancestors(graph, first) | {first}
             for candidate in plan.order:
                 if candidate.name not in before and not candidate.cls.independent and not candidate.cls.first:
-                    if not graph.has_edge(first.name, candidate.name):
-                        graph.add_edge(first.name, candidate.name, kind="first")
-        for last in [c for c in plan.order if c.cls.last]:
-            behind = nx.descendants(graph, last.name) | {last.name}
+                    _tie(graph, first, candidate.name, "first")
+        for last in [c.name for c in plan.order if c.cls.last]:
+            behind = nx.descendants(graph, last) | {last}
             for candidate in plan.order:
-                if (
-                    candidate.name not in behind
-                    and not candidate.cls.last
-                    and not graph.has_edge(candidate.name, last.name)
-                ):
-                    graph.add_edge(candidate.name, last.name, kind="last")
+                if candidate.name not in behind and not candidate.cls.last:
+                    _tie(graph, candidate.name, last, "last")
 
     def _cycle_fault(self, plan: Plan, cycle: list[str]) -> CycleError:
         path = " -> ".join([*cycle, cycle[0]])
@@ -368,6 +362,16 @@ class _Composer:
 
 def _flags(setting: Setting[Any]) -> str:
     return ", ".join(setting.flags)
+
+
+#: Of two reasons for one edge the one that comes first is told: a need also decides what restarts with what.
+_KINDS = ("requires", "first", "wants", "after", "before", "last")
+
+
+def _tie(graph: nx.DiGraph, here: str, there: str, kind: str) -> None:
+    """Draw an edge, or give the one that is there the stronger of two reasons."""
+    earlier = graph.edges[here, there]["kind"] if graph.has_edge(here, there) else kind
+    graph.add_edge(here, there, kind=min(kind, earlier, key=_KINDS.index))
 
 
 def _cycles(graph: nx.DiGraph) -> list[list[str]]:
