@@ -13,11 +13,12 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 FRAGMENT = re.compile(r"(?P<folder>[a-z0-9-]+)\.\d+\.(?P<kind>[a-z]+)(\.\d+)?\.md")
 
 
 def dead_links(text: str, folder: Path) -> list[str]:
-    return [target for target in LINK.findall(text) if not (folder / target).exists()]
+    return [target for target in LINK.findall(FENCED.sub("", text)) if not (folder / target).exists()]
 
 
 def fault_of_fragment(name: str) -> str | None:
@@ -43,6 +44,7 @@ def test_no_link_is_dead(document: Path) -> None:
 
 def test_a_dead_link_is_found() -> None:
     assert dead_links("[a](docs/README.md#x) [b](docs/NO.md) [c](https://x.test/y)", ROOT) == ["docs/NO.md"]
+    assert dead_links("```python\nkey[int](name)\n```\n[a](NO.md)", ROOT) == ["NO.md"]
 
 
 def test_every_fragment_is_named_so_that_it_gets_into_the_change_log() -> None:

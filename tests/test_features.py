@@ -103,6 +103,12 @@ def test_what_the_guides_ask_for_is_marked() -> None:
     assert sum(row.source == "S" for row in read(TABLE.read_text())) == ASKED_FOR
 
 
+def test_the_tests_named_for_operators_exist() -> None:
+    named = [match.group() for match in TEST.finditer((ROOT / "docs" / "operators.md").read_text())]
+    assert len(named) > 10
+    assert [fault for fault in map(fault_of_test, named) if fault] == []
+
+
 HERE = "tests/test_features.py"
 
 

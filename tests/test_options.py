@@ -74,6 +74,19 @@ def test_an_unknown_queue_is_refused_when_none_may_be_made(folder):
     assert "task_create_missing_queues" in err
 
 
+def test_a_quarantined_plugin_is_named_in_the_log(folder):
+    info = folder / "site" / "their_thing-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-thing\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[worker.steps]\nBroken = their_thing:Broken\n")
+    words = (*DRY, "-A", "proj", "--on-plugin-error", "quarantine")
+    status, _, err = kernel(folder, *words, PYTHONPATH=str(folder / "site"))
+    assert status == 0
+    assert "WARNING" in err
+    assert "Broken is quarantined: plugin 'Broken' cannot be loaded" in err
+    assert "(worker.steps:Broken (their-thing 1.0))" in err
+
+
 def test_modules_of_the_settings_are_imported_when_the_worker_starts(tmp_path, monkeypatch):
     (tmp_path / "jobs.py").write_text("from proj import app\n@app.task\ndef twice(x):\n    return 2 * x\n")
     (tmp_path / "verbs.py").write_text(

@@ -100,7 +100,7 @@ def test_the_blueprint_tells_where_it_stands():
         def look(self, parent):
             states.append(parent.blueprint.state)
 
-        start = close = stop = look  # type: ignore[assignment]
+        start = close = stop = look
 
     class Waits(Step):
         requires = (Looks,)
@@ -177,7 +177,7 @@ def test_one_class_may_join_both_blueprints():
     blueprint.apply()
     inner = blueprint["Host"].obj
     for each in (blueprint, inner):
-        assert each["Both"].seen == (repr(each.parent), {"concurrency": 2})
+        assert vars(each["Both"])["seen"] == (repr(each.parent), {"concurrency": 2})
     assert blueprint["Both"] is not inner["Both"]
 
 

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from kombu.common import QoS
 
 from bootsteps import Hooks, Outcome, hookimpl
 from bootsteps.testing import FakePool, FakeTimer
 from bootsteps_consumer_tasks.handover import HandOver
 from bootsteps_consumer_tasks.ledger import Ledger, State
 from bootsteps_consumer_tasks.outcome import Report
+from bootsteps_consumer_tasks.prefetch import Prefetch
 from bootsteps_consumer_tasks.settlement import Settlement
 from bootsteps_consumer_tasks.strategy import Intake
 
@@ -32,7 +32,7 @@ class Bench:
         self.settlement = Settlement(app, self.ledger, self.hooks, lost_limit=2)
         self.pool.connect(self.settlement.on_outcomes)
         self.limits: list[int] = []
-        self.qos = QoS(lambda prefetch_count: self.limits.append(prefetch_count), 4)
+        self.qos = Prefetch(lambda prefetch_count: self.limits.append(prefetch_count), 4)
         self.connect()
 
     def connect(self) -> None:
@@ -308,3 +308,34 @@ def test_a_lost_task_that_could_not_be_given_back_runs_again(bench, message):
     bench.connect()
     bench.take(message("a", info={"redelivered": True}))
     assert len(bench.pool.jobs) == 1
+
+
+def test_a_connection_that_breaks_at_an_early_acknowledgement_loses_no_task(bench, message):
+    def breaks() -> None:
+        raise ConnectionResetError("cut")
+
+    late, early, other = message("a"), message("b", "early", ()), message("c", "early", ())
+    early.ack = breaks
+    bench.pool.concurrency = 3
+    with pytest.raises(ConnectionResetError, match="cut"):
+        bench.take(late, early, other)
+    assert [job.kind for job in bench.pool.jobs] == ["add", "early"]
+    assert (other.settled, bench.ledger.active()) == (["ack"], 2)
+    bench.intake.hang_up()
+    bench.connect()
+    again = message("b", "early", (), info={"redelivered": True})
+    bench.take(message("a", info={"redelivered": True}), again)
+    assert [job.kind for job in bench.pool.jobs] == ["add", "early", "early"]
+    assert again.settled == ["ack"]
+
+
+def test_a_prefetch_limit_that_is_set_lasts(bench, message):
+    bench.qos.set(10)
+    bench.hand_over()
+    assert bench.limits == [4, 10]
+    bench.qos.increment_eventually(2)
+    bench.hand_over()
+    bench.qos.decrement_eventually(1)
+    bench.hand_over()
+    assert bench.limits == [4, 10, 12, 11]
+    assert (bench.qos.value, bench.qos.prev) == (11, 11)

@@ -180,7 +180,7 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(caplog, monkeypatch):
     worker = away()
     worker.start()  # no error: the worker is up and tries again
     consumer, app = consumer_of(worker), worker.parent.app
-    assert consumer.connection is None
+    assert not consumer.connection
     assert f"cannot connect to {MASKED}: nobody there; trying again in 0.2 s" in caplog.text
     monkeypatch.setattr(app, "gone", False)
     worker.run(lambda: "event loop" in consumer.blueprint.started)

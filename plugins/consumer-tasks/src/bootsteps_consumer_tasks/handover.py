@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bootsteps import Pool
-from bootsteps_consumer_tasks.ledger import Ledger, State
+from bootsteps_consumer_tasks.ledger import Ledger, Request, State
 
 __all__ = ["HandOver"]
 
@@ -18,6 +18,7 @@ class HandOver:
         self._pool = pool
         self._qos = qos
         self._held = 0
+        self._broken: Exception | None = None
         qos.update()
 
     def __call__(self) -> None:
@@ -25,10 +26,21 @@ class HandOver:
         taken = self._ledger.take(self._pool.free())
         if not taken:
             return
-        for request in taken:
-            if not request.acks_late:
-                request.delivery.ack()
-        self._pool.submit([request.job() for request in taken])
+        ready = [request for request in taken if request.acks_late or self._acknowledge(request)]
+        self._pool.submit([request.job() for request in ready])
+        broken, self._broken = self._broken, None
+        if broken is not None:
+            raise broken
+
+    def _acknowledge(self, request: Request) -> bool:
+        """Acknowledge before the start; False when the connection breaks, and the broker delivers it again."""
+        try:
+            request.delivery.ack()
+        except Exception as exc:
+            self._ledger.settle(request.seq)
+            self._broken = exc
+            return False
+        return True
 
     def _adjust_prefetch(self) -> None:
         """A task that waits for its ETA takes no place of those that can run: the prefetch limit grows by it."""

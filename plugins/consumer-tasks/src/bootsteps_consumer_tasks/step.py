@@ -91,14 +91,14 @@ class Tasks(Step):
     settings = (QUEUES, PREFETCH)
 
     def start(self, consumer: ConsumerView) -> None:
-        from kombu.common import QoS
+        from bootsteps_consumer_tasks.prefetch import Prefetch
 
         app, pool, ledger = consumer.app, consumer.get(POOL), _ledger(consumer)
         intake = Intake(app, consumer.hostname, ledger, consumer.get(SETTLEMENT), consumer.get(TIMER), consumer.hooks)
         consumer.on_stop(intake.hang_up)
         queues = app.queues(consumer.setting(QUEUES))
         task_consumer = consumer.get(CONNECTION).Consumer(queues, on_message=intake.on_message)
-        qos = QoS(task_consumer.qos, pool.concurrency * consumer.setting(PREFETCH))
+        qos = Prefetch(task_consumer.qos, pool.concurrency * consumer.setting(PREFETCH))
         consumer.lend(STRATEGIES, intake.strategies)
         consumer.lend(TASK_CONSUMER, task_consumer)
         consumer.lend(QOS, qos)

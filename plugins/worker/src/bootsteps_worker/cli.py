@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import click
@@ -12,6 +13,8 @@ from bootsteps_worker.logs import LEVELS
 from bootsteps_worker.offers import OFFERS
 
 __all__ = ["worker"]
+
+log = logging.getLogger("worker")
 
 
 @click.command(cls=BootCommand)
@@ -38,6 +41,10 @@ def worker(session: Session, loglevel: str, hostname: str | None, dry_run: bool)
     plan = session.compose("worker", OFFERS)
     if not plan.order:
         raise KernelError("no plugin offers a step of the worker", (), "pip install bootsteps-standard")
+    for scope in plan.walk():
+        for out in scope.left_out:
+            if out.reason.startswith("quarantined"):
+                log.warning("%s is %s (%s)", out.name, out.reason, out.origin)
     session.extra |= {"loglevel": loglevel, "hostname": hostname}
     controller = make(session, plan, hostname)
     try:
