@@ -14,6 +14,7 @@ class ConnectionStep(Step):
     """Connects to the broker. Every other consumer step starts after it and restarts with it, but the independent."""
 
     name = "Connection"
+    _told = False
     provides = (CONNECTION,)
     first = True
 
@@ -28,7 +29,15 @@ class ConnectionStep(Step):
         consumer.lend(CONNECTION, connection)
         url = connection.as_uri()
         consumer.log.info("Connected to %s", url)
+        self._tell_of_the_embedded_one(consumer, url)
         consumer.hooks.announce("connection_established", url=url)
+
+    def _tell_of_the_embedded_one(self, consumer: ConsumerView, url: str) -> None:
+        """Say once where the work comes from when nobody named a broker: it must never be a guess."""
+        tell = getattr(consumer.app, "broker_url", None)
+        if tell is not None and tell()[1] and not self._told:
+            consumer.log.warning("no broker is configured: using the embedded one, %s; fine for one machine", url)
+            self._told = True
 
     def info(self, consumer: ConsumerView) -> dict[str, Any]:
         connection = consumer.get(CONNECTION)
