@@ -122,7 +122,7 @@ def test_term_finishes_what_runs_and_gives_back_the_rest(tmp_path, client):
         until(lambda: mark.exists() and len(mark.read_text().split()) == 2, "both children at work")
         assert worker.stop() == 0
         assert sum(nap.ready() for nap in naps) == 2
-        assert "gave back" in worker.log
+        assert "given back before their start: 4; still running: 2" in worker.log
     assert waiting(client) == 4
 
 

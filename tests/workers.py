@@ -127,11 +127,17 @@ class WorkerProcess:
 
 @contextmanager
 def running_worker(
-    folder: Path, *args: str, app: str = TASKS, broker: str = "", backend: str = "", ready: bool = True
+    folder: Path,
+    *args: str,
+    app: str = TASKS,
+    broker: str = "",
+    backend: str = "",
+    ready: bool = True,
+    path: Sequence[Path] = (),
 ) -> Iterator[WorkerProcess]:
     """Write the application, start a worker on it, and end it in any case."""
     (folder / "proj.py").write_text(textwrap.dedent(app))
-    worker = WorkerProcess(folder, *args, broker=broker, backend=backend)
+    worker = WorkerProcess(folder, *args, broker=broker, backend=backend, path=path)
     try:
         if ready:
             worker.until_logged(" ready.")

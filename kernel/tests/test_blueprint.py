@@ -511,8 +511,9 @@ class FakeConsumer:
 
 
 def test_a_consumer_step_consumes_and_cancels():
-    channel = FakeChannel()
-    connection = type("Connection", (), {"channel": lambda self: channel})()
+    channels = [FakeChannel(), FakeChannel()]
+    unused = iter(channels)
+    connection = type("Connection", (), {"channel": lambda self: next(unused)})()
 
     class Connection(Step):
         provides = (ServiceKey("connection"),)
@@ -529,10 +530,11 @@ def test_a_consumer_step_consumes_and_cancels():
             return None
 
     blueprint = booted(Connection, Mine, Silent)
+    assert [channel.closed for channel in channels] == [False, True]  # the silent one needs none
     consumers = list(blueprint["Mine"].consumers)  # type: ignore[attr-defined]
     blueprint.stop()
     assert [consumer.calls for consumer in consumers] == [["consume", "cancel"]] * 2
-    assert channel.closed
+    assert all(channel.closed for channel in channels)
 
 
 def test_a_consumer_step_must_say_what_it_consumes():
@@ -541,3 +543,14 @@ def test_a_consumer_step_must_say_what_it_consumes():
 
     with pytest.raises(NotImplementedError, match="does not define get_consumers"):
         Forgot(None).get_consumers(None)
+
+
+def test_a_listener_of_no_hook_is_refused_before_anything_starts():
+    class Typo(Step):
+        @hookimpl
+        def step_strated(self, step):
+            pass
+
+    with pytest.raises(KernelError, match="unknown hook 'step_strated'") as caught:
+        make_blueprint([Typo]).apply()
+    assert "app.steps['test']: " in str(caught.value)

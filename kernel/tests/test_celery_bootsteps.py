@@ -239,7 +239,7 @@ def test_shutdown_alone_closes_the_channel_without_cancelling():
 def test_a_consumer_step_may_have_nothing_to_consume(nothing):
     blueprint, channels = consumer_step(lambda self, channel: nothing)
     blueprint.stop()
-    assert [channel.calls for channel in channels] == [[]]
+    assert [channel.calls for channel in channels] == [["close"]]
 
 
 def test_a_consumer_step_whose_connection_is_gone_stops_all_the_same(caplog):

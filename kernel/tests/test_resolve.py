@@ -57,7 +57,7 @@ def test_a_step_starts_after_what_it_requires_and_ties_are_broken_by_name():
 
 def test_a_requirement_may_be_a_name_a_class_a_location_or_a_service():
     pool = step("Pool", provides=(POOL,))
-    for need in ("Pool", "pool", pool, "made.up:Pool", POOL):
+    for need in ("Pool", "pool", pool, "made.up:Pool", POOL, "celery.worker.components:Pool"):
         assert order(step("A", requires=(need,)), pool) == ["Pool", "A"]
 
 

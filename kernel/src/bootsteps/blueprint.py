@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootsteps.deadline import deadline
 from bootsteps.errors import BootError, DeadlineExceeded, KernelError, MissingRequirement
+from bootsteps.hooks import Hooks
 from bootsteps.plan import Candidate, LeftOut, Plan
 from bootsteps.step import Step
 from bootsteps.view import Access, Parent, View
@@ -107,7 +108,15 @@ class Blueprint:
         made = {candidate.name: self._make(candidate) for candidate in self.plan.order}
         self._leave_out({name for name, slot in made.items() if not _included(slot)}, made)
         self._slots = {candidate.name: made[candidate.name] for candidate in self.plan.order}
+        self._check_listeners()
         self._debug("New boot order: {%s}", ", ".join(map(_label, self._slots.values())))
+
+    def _check_listeners(self) -> None:
+        """Refuse a `@hookimpl` of a hook that does not exist now, and not when its step starts."""
+        rehearsal = Hooks()
+        for slot in self._slots.values():
+            with _blamed(slot.candidate, "cannot listen"):
+                rehearsal.register(slot.step, slot.candidate.name)
 
     def _make(self, candidate: Candidate) -> _Slot:
         logger = logging.getLogger(f"{self.plan.blueprint}.{candidate.name}")

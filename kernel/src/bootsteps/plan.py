@@ -110,7 +110,8 @@ class Plan:
         if isinstance(need, ServiceKey):
             return self.lenders.get(need.name)
         if isinstance(need, str):
-            return self._aliases.get(need) or self._aliases.get(need.lower())
+            name = need.rpartition(":")[2]  # Celery's own "celery.worker.components:Pool" means our Pool
+            return self._aliases.get(need) or self._aliases.get(name.lower())
         return self._aliases.get(f"{need.__module__}:{need.__qualname__}")
 
     def find_around(self, need: Requirement) -> Candidate | None:

@@ -159,6 +159,8 @@ class ConsumerStep(StartStopStep):
     def start(self, parent: Any) -> None:
         channel = parent.connection.channel()
         self.consumers = self.get_consumers(channel) or ()
+        if not self.consumers:
+            channel.close()
         for consumer in self.consumers:
             consumer.consume()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -138,13 +139,37 @@ def test_a_lost_connection_restarts_what_needs_it_and_nothing_else(worker, caplo
     first = consumer.connection
     consumer.blueprint["Breaks"].error = ConnectionResetError("cut")  # type: ignore[attr-defined]
     with caplog.at_level(logging.WARNING):
-        worker.run(turns(5))
+        worker.run(lambda: consumer.restart_count > 0 and "event loop" in consumer.blueprint.started)
     assert consumer.blueprint["Notes"].calls == ["start", "stop", "start"]  # type: ignore[attr-defined]
     assert consumer.blueprint["Alone"].calls == ["start"]  # type: ignore[attr-defined]
     assert consumer.connection is not first
     assert consumer.restart_count == 1
     assert heard == [f"established {MASKED}", "lost cut", f"established {MASKED}"]
     assert [record.getMessage() for record in caplog.records] == [f"connection to {MASKED} lost: cut"]
+
+
+def test_a_broker_that_lets_in_and_throws_out_is_not_asked_without_a_pause(worker):
+    worker.start()
+    consumer, ends = consumer_of(worker), time.monotonic() + 0.7
+    breaks: Any = consumer.blueprint["Breaks"]
+
+    def over() -> bool:
+        breaks.error = ConnectionResetError("again")
+        return bool(time.monotonic() > ends)
+
+    worker.run(over)
+    assert 1 <= consumer.restart_count <= 3  # after 0.2 s, 0.4 s, ...
+
+
+def test_after_a_long_connection_the_first_attempt_comes_at_once(worker, monkeypatch):
+    monkeypatch.setattr("bootsteps_consumer.consumer.STEADY_S", -1.0)
+    worker.start()
+    consumer = consumer_of(worker)
+    for _ in range(3):
+        consumer.blueprint["Breaks"].error = ConnectionResetError("cut")  # type: ignore[attr-defined]
+        worker.run(turns(4))
+    assert consumer.restart_count == 3
+    assert "event loop" in consumer.blueprint.started
 
 
 def test_another_error_in_the_loop_is_not_taken_for_a_lost_connection(worker):
@@ -330,6 +355,6 @@ def test_steps_of_both_blueprints_register_with_the_loop_at_each_connection(monk
     once = ["<Consumer of w@h>", "<Consumer of w@h>", repr(blueprint.parent)]
     assert seen == once
     consumer_of(blueprint).blueprint["Breaks"].error = ConnectionResetError("cut")  # type: ignore[attr-defined]
-    blueprint.run(turns(5))
+    blueprint.run(lambda: len(seen) > len(once))
     assert seen == once * 2
     blueprint.stop()

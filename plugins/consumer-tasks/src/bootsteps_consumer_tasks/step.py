@@ -115,11 +115,11 @@ class Tasks(Step):
         consumer.get(HUB).on_tick.discard(self._handover)
         consumer.get(TASK_CONSUMER).cancel()
         given_back, running = self._intake.close(), _ledger(consumer).active()
-        consumer.log.info("gave back %d tasks that were not started; %d are running", given_back, running)
+        consumer.log.info("given back before their start: %d; still running: %d", given_back, running)
 
     def terminate(self, consumer: ConsumerView) -> None:
         """Give back everything that can be run again."""
-        consumer.log.warning("gave back %d tasks", self._intake.interrupt())
+        consumer.log.warning("given back: %d", self._intake.interrupt())
 
     def info(self, consumer: ConsumerView) -> dict[str, Any]:
         return {"prefetch_count": consumer.get(QOS).value, "queues": self._names}

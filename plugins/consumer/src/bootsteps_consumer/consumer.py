@@ -19,6 +19,10 @@ RETRY_MAX = Setting[int | None](
 )
 
 
+#: A connection that lasted so long was a good one: after its loss the first attempt comes at once.
+STEADY_S = 5.0
+
+
 def backoff_s(attempt: int) -> float:
     """Return the seconds to wait before attempt 1, 2, 3, ...: 0.2 s, doubling to at most 5 s.
 
@@ -44,6 +48,7 @@ class Consumer(Parent):
         self._max_retries = max_retries
         self._attempts = 0
         self._next_attempt = 0.0
+        self._connected_at = 0.0
 
     def start(self) -> None:
         """Try once to connect and start everything; a broker that is away is left to `run`."""
@@ -74,7 +79,7 @@ class Consumer(Parent):
         except self._losses() as exc:
             self._retry_later(exc)
             return
-        self._attempts = 0
+        self._connected_at = time.monotonic()
 
     def _lose(self, exc: BaseException) -> None:
         """Stop what lives with the connection; the rest goes on."""
@@ -83,15 +88,23 @@ class Consumer(Parent):
         self.hooks.announce("connection_lost", url=url, error=exc)
         self.blueprint.stop_with_dependants("Connection")
         self.restart_count += 1
+        if time.monotonic() - self._connected_at > STEADY_S:
+            self._attempts = 0
+        else:  # a broker that lets us in and throws us out must not be asked without a pause
+            self._pause()
 
     def _retry_later(self, exc: BaseException) -> None:
-        self._attempts += 1
-        if self._max_retries is not None and self._attempts > self._max_retries:
+        if self._max_retries is not None and self._attempts >= self._max_retries:
             raise exc
+        log.warning("cannot connect to %s: %s; trying again in %.1f s", _url(self), exc, self._pause())
+
+    def _pause(self) -> float:
+        """Let some time pass before the next attempt, longer after each; return the seconds."""
+        self._attempts += 1
         wait = backoff_s(self._attempts)
-        log.warning("cannot connect to %s: %s; trying again in %.1f s", _url(self), exc, wait)
         self._next_attempt = time.monotonic() + wait
         self._timer.call_after(wait, lambda: None)  # wakes the loop
+        return wait
 
     def _losses(self) -> tuple[type[BaseException], ...]:
         """The exceptions that mean a broken connection, as its transport says."""
