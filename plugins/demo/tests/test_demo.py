@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,3 +135,15 @@ def test_a_folder_without_files_is_wrong_use(tmp_path):
     _, err = demo.communicate(timeout=60)
     assert demo.returncode == 2
     assert "there is no Python file below" in err
+
+
+def test_a_worker_that_does_not_start_is_told_and_its_log_kept(sources, monkeypatch):
+    monkeypatch.setenv("KERNEL_WORKER_POOL", "nonsense")
+    demo = run_demo("--path", str(sources))
+    _, err = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert "the worker did not start" in err
+    log = re.search(r"try: look into (\S+)", err)
+    assert log is not None
+    assert "worker_pool is 'nonsense'" in Path(log[1]).read_text()
+    shutil.rmtree(Path(log[1]).parent)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bootsteps import KernelError
+
 if TYPE_CHECKING:
     from bootsteps_demo.job import Answers
 
@@ -49,6 +51,9 @@ def demo(path: Path | None, concurrency: int | None, keep: bool, as_json: bool) 
     say = _silent if as_json else click.echo
     try:
         answers = _measure(files, folder, ["-c", str(concurrency)] if concurrency else [], say, not as_json)
+    except KernelError:
+        keep = True  # the worker's log may tell why
+        raise
     finally:
         if keep:
             click.echo(f"kept: {folder}", err=True)
