@@ -244,3 +244,14 @@ def test_a_warm_end_gives_back_to_a_server(tmp_path, on_server, server):
     with running_worker(tmp_path, "-c", "2", "-Q", queue, broker=server):
         assert [nap.get(timeout=30) for nap in naps] == [0.5] * 4
     assert len(mark.read_text().split()) == 4  # none was run twice
+
+
+@pytest.mark.parametrize("server", SERVERS, indirect=True)
+def test_a_deadly_task_on_a_server_is_not_tried_for_ever(tmp_path, on_server, server):
+    queue = f"deadly-{time.monotonic_ns()}"
+    with running_worker(tmp_path, "-c", "1", "-Q", queue, broker=server) as worker:
+        deadly = send(on_server, "die", queue=queue)
+        with pytest.raises(Exception, match="Worker exited prematurely"):
+            deadly.get(timeout=30)
+        assert worker.log.count("goes back to the queue") == 3
+        assert send(on_server, "add", 1, 1, queue=queue).get(timeout=10) == 2

@@ -221,6 +221,16 @@ def test_a_lost_child_gives_a_late_task_another_chance_but_not_for_ever(bench, m
     assert "lost (child 7 was killed by signal 9 (SIGKILL)) after 3 attempts; it is not tried again" in caplog.text
 
 
+def test_where_the_broker_does_not_count_the_worker_does(bench, message):
+    settled = []
+    for _ in range(3):
+        each = message("a", info={"redelivered": True})
+        bench.take(each)
+        bench.finish(payload=b"", lost="child 7 was killed by signal 9 (SIGKILL)")
+        settled += each.settled
+    assert settled == ["requeue", "requeue", "ack"]
+
+
 def test_a_lost_early_task_is_not_run_again(bench, message):
     each = message("id-1", "early", ())
     bench.take(each)

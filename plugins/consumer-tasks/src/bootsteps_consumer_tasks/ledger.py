@@ -13,9 +13,9 @@ from bootsteps import Job, RunningJob, RunningRequest
 from bootsteps_consumer_tasks.delivery import Delivery, Line
 from bootsteps_tasks.message import TaskHeaders
 
-__all__ = ["Ledger", "Request", "State"]
+__all__ = ["REMEMBERED", "Ledger", "Request", "State"]
 
-#: How many tasks to remember that were finished when their message could no longer be acknowledged.
+#: How many tasks to remember: those finished when their message could no longer be acknowledged, and those lost.
 REMEMBERED = 10_000
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from bootsteps import Hooks, Outcome, RunningRequest
-from bootsteps_consumer_tasks.ledger import Ledger, Request
+from bootsteps_consumer_tasks.ledger import REMEMBERED, Ledger, Request
 from bootsteps_consumer_tasks.outcome import Report
 from bootsteps_tasks import App
 from bootsteps_tasks.backend import meta
@@ -26,6 +27,8 @@ class Settlement:
         self._ledger = ledger
         self._hooks = hooks
         self._lost_limit = lost_limit
+        #: How often a task's child died here, by task id, the latest last.
+        self._lost_here: OrderedDict[str, int] = OrderedDict()
 
     def on_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Acknowledge what is done; try again or give up what was lost.
@@ -64,7 +67,7 @@ class Settlement:
     def _lost(self, request: Request, outcome: Outcome, reason: str) -> None:
         """The child died in the middle. Run it again, but not for ever: the task may be what kills."""
         name = f"{request.headers.name}[{request.headers.id}]"
-        attempts = request.delivery.attempts + 1
+        attempts = self._attempts(request)
         if request.acks_late and attempts <= self._lost_limit:
             log.error("task %s was lost (%s); attempt %d goes back to the queue", name, reason, attempts)
             request.delivery.requeue()
@@ -74,6 +77,14 @@ class Settlement:
         self.store_failure(request.headers.id, error)
         request.delivery.ack()
         self._announce(request, outcome, "FAILURE")
+
+    def _attempts(self, request: Request) -> int:
+        """Count the attempts that ended so: the broker's count, or where it keeps none, our own."""
+        lost = self._lost_here.pop(request.headers.id, 0) + 1
+        self._lost_here[request.headers.id] = lost
+        while len(self._lost_here) > REMEMBERED:
+            self._lost_here.popitem(last=False)
+        return max(lost, request.delivery.attempts + 1)
 
     def store_failure(self, task_id: str, error: Exception, state: str = "FAILURE") -> None:
         """Store a failure that no pool child could store. Errors of the result backend are logged, not raised."""
