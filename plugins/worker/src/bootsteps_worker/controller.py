@@ -45,11 +45,7 @@ class WorkController(Parent):
 
     def start(self) -> int:
         """Boot, run until a wish to end, stop everything; return the exit status. Raises what a step's start raised."""
-        try:
-            self.blueprint.start()
-        except BaseException:
-            self.blueprint.shutdown_nested()
-            raise
+        self.blueprint.start()
         try:
             log.info("%s ready.", self.hostname)
             self.hooks.announce("worker_ready", worker=self)
