@@ -340,3 +340,17 @@ def test_the_application_may_be_named_after_the_command_too(project, make_dist, 
     status, text = failing(capsys, "plugins", "list", "-A", "made_up_proj:nothing")
     assert (status, "has no 'nothing'" in text) == (2, True)
     assert "disabled" in run("plugins", "list", "--without=One").output
+
+
+def test_there_is_one_scan_for_one_call(project, monkeypatch):
+    from bootsteps.cli import session
+
+    scans: list[int] = []
+
+    def counted() -> list[bootsteps.Plugin]:
+        scans.append(1)
+        return bootsteps.scan()
+
+    monkeypatch.setattr(session, "scan", counted)
+    assert run("-A", "made_up_proj", "--without", "x", "plugins", "list", "--without", "y").exit_code == 0
+    assert len(scans) == 1

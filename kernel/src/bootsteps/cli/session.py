@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from bootsteps.app import ON_PLUGIN_ERROR, WITHOUT, App, find_app
-from bootsteps.discovery import Catalogue, scan
+from bootsteps.discovery import Catalogue, Plugin, scan
 from bootsteps.errors import DuplicateName
 from bootsteps.plan import Plan, candidates
 from bootsteps.resolve import compose
@@ -54,7 +54,11 @@ class Session:
     def catalogue(self) -> Catalogue:
         """The installed plugins, less those that are switched off."""
         conf = self._app.conf if self._app else App().conf
-        return Catalogue(scan(), sorted({*conf.get(WITHOUT), *self._without}))
+        return Catalogue(self._installed, sorted({*conf.get(WITHOUT), *self._without}))
+
+    @cached_property
+    def _installed(self) -> list[Plugin]:
+        return scan()  # once, whatever is switched off later
 
     def compose(self, blueprint: str = "worker", offers: Mapping[str, Sequence[str]] = {}) -> Plan:
         """Return the plan that would boot. Raises `BootError` with all faults."""
