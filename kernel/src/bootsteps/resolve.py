@@ -6,18 +6,17 @@ Nothing here has an effect but the import of the plugins. Cost: O(steps + edges)
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bootsteps.checks import cycles_of, repeated_declarations, unmet_demands
 from bootsteps.commands import Command, command_of, commands_in
 from bootsteps.discovery import Broken, Catalogue, Plugin
 from bootsteps.errors import (
     BootError,
-    CycleError,
     DuplicateName,
     DuplicateProvider,
     KernelError,
-    LackingCapability,
     MissingRequirement,
     UnknownName,
     WrongType,
@@ -183,8 +182,8 @@ class _Composer:
             missing = self._draw(plan)
         self.faults += [fault for faults in missing.values() for fault in faults]
         self._tie_first_and_last(plan)
-        if cycles := _cycles(plan.graph):
-            self.faults += [self._cycle_fault(plan, cycle) for cycle in cycles]
+        if cycles := cycles_of(plan):
+            self.faults += cycles
             return
         plan.order = [plan.by_name[name] for name in nx.lexicographical_topological_sort(plan.graph)]
 
@@ -255,56 +254,21 @@ class _Composer:
                 if candidate.name not in behind and not candidate.cls.last:
                     _tie(graph, candidate.name, last, "last")
 
-    def _cycle_fault(self, plan: Plan, cycle: list[str]) -> CycleError:
-        path = " -> ".join([*cycle, cycle[0]])
-        whose = [f"{name}: {plan.by_name[name].origin}" for name in cycle]
-        return CycleError(
-            f"steps of {plan.blueprint!r} wait for each other: {path}", whose, "remove one of these needs"
-        )
-
     def check_settings(self, plan: Plan) -> None:
         """Compare settings with their declarations, names with what is installed, demands with capabilities."""
-        self._check_declarations()
+        owned = [(setting, "the application") for setting in self.app.settings]
+        self.faults += repeated_declarations([*owned, *((s, candidate.origin) for s, candidate in self._declared)])
         self.faults += self.app.conf.faults(self._readers)
         classes = [cls for steps in self.app.steps.values() for cls in steps]
         added = {str(getattr(cls, "name", None) or getattr(cls, "__name__", "")) for cls in classes}
         names = {candidate.name for scope in plan.walk() for candidate in scope.order} | added
         self.faults += self.catalogue.unknown_names(names)
-        for scope in plan.walk():
-            for candidate in scope.order:
-                self.faults += self._unmet(scope, candidate)
+        self.faults += unmet_demands(plan, self.app.conf)
 
     def _readers(self, name: str) -> list[str]:
         """Whose a setting is: the steps that read it, else the application."""
         origins = [candidate.origin for setting, candidate in self._declared if setting.name == name]
         return list(dict.fromkeys(origins)) or [f"the application {self.app!r}"]
-
-    def _unmet(self, plan: Plan, candidate: Candidate) -> Iterator[LackingCapability]:
-        for demand in candidate.cls.demands(self.app.conf):
-            lender = plan.find_around(demand.key)
-            if lender and demand.capability not in lender.cls.capabilities:
-                kind = demand.key.name
-                who = f"{kind} {lender.cls.choice or lender.name!r}"
-                what = f"{demand.because} needs {demand.capability!r}, which {who} cannot do"
-                yield LackingCapability(what, (lender.origin,), f"remove it, or choose another {kind}")
-
-    def _check_declarations(self) -> None:
-        claims: dict[str, list[tuple[Setting[Any], str]]] = defaultdict(list)
-        owned = [(setting, "the application") for setting in self.app.settings]
-        for setting, origin in [
-            *owned,
-            *((setting, candidate.origin) for setting, candidate in self._declared),
-        ]:
-            for claim in (setting.name, *setting.flags):
-                if all(setting is not other for other, _ in claims[claim]):
-                    claims[claim].append((setting, origin))
-        for claim in sorted(claims):
-            if len(claims[claim]) > 1:
-                word = "option" if claim.startswith("-") else "setting"
-                whose = [origin for _, origin in claims[claim]]
-                self.faults.append(
-                    DuplicateName(f"{word} {claim!r} is declared twice", whose, "rename one, or share one Setting")
-                )
 
     def add_commands(self, plan: Plan) -> None:
         """Collect the remote commands, and check what they require."""
@@ -372,19 +336,6 @@ def _tie(graph: nx.DiGraph, here: str, there: str, kind: str) -> None:
     """Draw an edge, or give the one that is there the stronger of two reasons."""
     earlier = graph.edges[here, there]["kind"] if graph.has_edge(here, there) else kind
     graph.add_edge(here, there, kind=min(kind, earlier, key=_KINDS.index))
-
-
-def _cycles(graph: nx.DiGraph) -> list[list[str]]:
-    """Return one cycle of each knot, as a path of names that begins with the smallest."""
-    import networkx as nx
-
-    knots = [sorted(part) for part in nx.strongly_connected_components(graph) if len(part) > 1]
-    cycles = []
-    for knot in sorted(knots):
-        cycle = [edge[0] for edge in nx.find_cycle(graph.subgraph(knot), knot[0])]
-        start = cycle.index(min(cycle))
-        cycles.append(cycle[start:] + cycle[:start])
-    return cycles
 
 
 def _once(faults: Iterable[KernelError]) -> list[KernelError]:
