@@ -339,13 +339,13 @@ def test_an_option_of_the_application_that_a_plugin_has(kernel: Kernel) -> None:
 def test_no_pool_of_the_chosen_name(kernel: Kernel, where: str) -> None:
     args, variables = ["worker", "-A", "proj"], {}
     if where == "command line":
-        args += ["-P", "thraeds"]
+        args += ["-P", "fibres"]
     elif where == "application":
-        kernel.app("worker_pool='thraeds'")
+        kernel.app("worker_pool='fibres'")
     else:
-        variables[where] = "thraeds"
+        variables[where] = "fibres"
     text = kernel.refuse(*args, **variables)
-    assert f"worker_pool is 'thraeds' ({where}), and no installed plugin offers that pool\n" in text
+    assert f"worker_pool is 'fibres' ({where}), and no installed plugin offers that pool\n" in text
     assert "  solo: worker.steps:SoloPool (bootsteps-worker-pool-solo 0.1.0)\n" in text
     assert "or choose one of " in text
     assert text.count("  try: ") == 1  # and not one fault more for each step that needs a pool

@@ -88,7 +88,7 @@ def test_a_worker_without_a_pool_says_what_is_missing_and_who_offers_it(
     text = refusal(python, tmp_path, "worker", "-A", "proj")
     assert "step 'Requests' requires the service 'pool', which nothing installed offers" in text
     assert "  worker.steps:Requests (bootsteps-consumer-tasks 0.1.0)" in text
-    assert "  try: pip install bootsteps-worker-pool-prefork or bootsteps-worker-pool-solo" in text
+    assert "  try: pip install bootsteps-worker-pool-prefork or bootsteps-worker-pool-solo or bootsteps-worker-pool-threads" in text
     assert refusal(python, tmp_path, "worker", "-A", "proj", "--dry-run") == text
 
 
@@ -123,7 +123,7 @@ def test_commands_are_there_exactly_when_their_plugin_is(environment: Environmen
     } - {"bootsteps-tasks", "bootsteps-transport-sqlite", "bootsteps-result-sqlite"}
 
 
-POOLS = {"worker-pool-solo", "worker-pool-prefork"}
+POOLS = {"worker-pool-solo", "worker-pool-prefork", "worker-pool-threads"}
 #: Each option, and the plugins of which one is enough to have it.
 OPTIONS = {
     "--grace": {"worker"},

@@ -4,8 +4,8 @@ This is the catalogue of the house, and only advice: nothing is found or chosen 
 """
 
 OFFERS = {
-    "pool": ("bootsteps-worker-pool-prefork", "bootsteps-worker-pool-solo"),
-    "Pool": ("bootsteps-worker-pool-prefork", "bootsteps-worker-pool-solo"),
+    "pool": ("bootsteps-worker-pool-prefork", "bootsteps-worker-pool-solo", "bootsteps-worker-pool-threads"),
+    "Pool": ("bootsteps-worker-pool-prefork", "bootsteps-worker-pool-solo", "bootsteps-worker-pool-threads"),
     "hub": ("bootsteps-worker-hub",),
     "Hub": ("bootsteps-worker-hub",),
     "timer": ("bootsteps-worker-timer",),

@@ -1,0 +1,1 @@
+"""A pool of threads: the step `Pool` for `-P threads`."""
