@@ -64,6 +64,9 @@ class Loop:
         heapq.heappush(self._heap, (time.monotonic() + secs, next(self._numbers), entry))
         return entry
 
+    def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
+        heapq.heappush(self._heap, (0.0, next(self._numbers), Entry(lambda: callback(*args))))
+
     def run_once(self) -> None:
         for tick in list(self.on_tick):
             tick()

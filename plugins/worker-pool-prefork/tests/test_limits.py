@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bootsteps import Job, TimerEntry
+from bootsteps.testing import FakeHub
 from bootsteps_worker_pool_prefork.limits import LONGEST_S, Deadlines, capped, run_limited
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def test_a_job_is_killed_at_its_hard_limit_and_its_child_replaced(bench: Make, e
     b.ready()
     (pid,) = b.pids
     began = time.monotonic()
-    (outcome,) = b.done(b.submit(endless, hard=0.3))
+    (outcome,) = b.done(b.submit(endless, hard=0.3, soft=0.1 if endless == b"stubborn" else None))
     assert 0.3 <= time.monotonic() - began < 5.0
     assert (outcome.timed_out, outcome.pid, outcome.payload) == (0.3, pid, b"")
     assert outcome.lost == f"child {pid} was killed by signal 9 (SIGKILL)"
@@ -157,7 +158,7 @@ class Clock:
 
 def test_one_timer_entry_serves_all_jobs() -> None:
     clock = Clock()
-    deadlines = Deadlines(clock, list, lambda child, job: None)  # type: ignore[arg-type]
+    deadlines = Deadlines(FakeHub(), clock, list, lambda child, job: None)  # type: ignore[arg-type]
     deadlines.watch([Job(1, b""), Job(2, b"", soft_time_limit_s=1.0)], 100.0)
     assert clock.delays == [], "nothing to wait for"
     for number in range(1000):

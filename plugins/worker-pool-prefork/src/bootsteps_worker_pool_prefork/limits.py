@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from bootsteps import Job, Runner, Timer, TimerEntry
+from bootsteps import Hub, Job, Runner, Timer, TimerEntry
 
 if TYPE_CHECKING:
     from bootsteps_worker_pool_prefork.process import Child
@@ -50,6 +50,10 @@ def _raise(limit_s: float) -> None:
     raise TimeoutError(f"the soft time limit of {limit_s:g} s is over")
 
 
+def _nothing() -> None:
+    pass
+
+
 class Deadlines:
     """Finds the jobs that run longer than their hard limit. Loop thread only.
 
@@ -58,9 +62,9 @@ class Deadlines:
     """
 
     def __init__(
-        self, timer: Timer, children: Callable[[], Iterable[Child]], end: Callable[[Child, Job], None]
+        self, hub: Hub, timer: Timer, children: Callable[[], Iterable[Child]], end: Callable[[Child, Job], None]
     ) -> None:
-        self._timer, self._children, self._end = timer, children, end
+        self._hub, self._timer, self._children, self._end = hub, timer, children, end
         self._entry: TimerEntry | None = None
         #: When it is due (monotonic seconds).
         self._due = 0.0
@@ -82,6 +86,7 @@ class Deadlines:
             self.stop()
             self._due = due
             self._entry = self._timer.call_after(max(0.0, due - now), self._look)
+            self._hub.call_soon(_nothing)  # jobs are given in ticks, when the hub has decided how long it will sleep
 
     def _look(self) -> None:
         """End what is over its limit, and look again when the next one could be."""

@@ -47,7 +47,7 @@ class PreforkPool:
         self._closed = False
         #: Looks for children that are stuck, while jobs wait behind others.
         self._guard: TimerEntry | None = None
-        self._deadlines = Deadlines(timer, lambda: self._crew.everyone, self._end_late)
+        self._deadlines = Deadlines(hub, timer, lambda: self._crew.everyone, self._end_late)
 
     @property
     def concurrency(self) -> int:
