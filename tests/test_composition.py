@@ -129,6 +129,8 @@ OPTIONS = {
     "--grace": {"worker"},
     "--prefetch-multiplier": {"consumer-tasks"},
     "--queues": {"consumer-tasks"},
+    "--time-limit": {"consumer-tasks"},
+    "--soft-time-limit": {"consumer-tasks"},
     "--pool": POOLS,
     "--concurrency": POOLS,
 }

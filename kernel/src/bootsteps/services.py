@@ -22,6 +22,7 @@ __all__ = [
     "WORKER_CONCURRENCY",
     "WORKER_POOL",
     "Hub",
+    "InterruptibleRunner",
     "Job",
     "Outcome",
     "Pool",
@@ -156,6 +157,8 @@ class Outcome:
     runtime_s: float = 0.0
     #: The process that ran it; 0 when it never started.
     pid: int = 0
+    #: The hard limit in seconds at which the pool ended it (`lost` is set too); None when it was none.
+    timed_out: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,16 @@ class Runner(Protocol):
 
     def stop(self) -> None:
         """Release what `start` took."""
+
+
+class InterruptibleRunner(Runner, Protocol):
+    """A runner that says how its jobs learn of their soft limit. In any other one a pool raises TimeoutError."""
+
+    def interrupt(self, limit_s: float) -> None:
+        """Raise what the job may catch; return if the job is not running (any more).
+
+        Called once, at the job's soft limit, in the midst of `run` and in its thread.
+        """
 
 
 class Pool(Protocol):

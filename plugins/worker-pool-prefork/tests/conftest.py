@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,9 @@ class Loop:
         self.delays.append(secs)
         heapq.heappush(self._heap, (time.monotonic() + secs, next(self._numbers), entry))
         return entry
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
+        heapq.heappush(self._heap, (0.0, next(self._numbers), Entry(lambda: callback(*args))))
 
     def run_once(self) -> None:
         for tick in list(self.on_tick):
@@ -129,6 +133,31 @@ def spin(ms: bytes) -> bytes:
     return ms
 
 
+def busy(_: bytes) -> bytes:
+    while True:
+        pass
+
+
+def sleep(seconds: bytes) -> bytes:
+    """Block in C."""
+    time.sleep(float(seconds))
+    return b"slept"
+
+
+def catch(_: bytes) -> bytes:
+    try:
+        return busy(b"")
+    except TimeoutError as exc:
+        return str(exc).encode()
+
+
+def stubborn(_: bytes) -> bytes:
+    """Take no notice of the soft limit."""
+    while True:
+        with suppress(TimeoutError):
+            time.sleep(60)
+
+
 def fail(reason: bytes) -> bytes:
     raise ValueError(reason.decode())
 
@@ -146,6 +175,10 @@ ACTS: dict[bytes, Callable[[bytes], bytes]] = {
     b"links": lambda _: "\n".join(links()).encode(),
     b"state": state,
     b"grandchild": grandchild,
+    b"busy": busy,
+    b"sleep": sleep,
+    b"catch": catch,
+    b"stubborn": stubborn,
 }
 
 
@@ -194,9 +227,13 @@ class Bench:
             assert time.monotonic() < ends, "it did not come true in time"
             self.loop.run_once()
 
-    def submit(self, *payloads: bytes, kind: str | None = None) -> list[int]:
-        """Submit jobs, each of the kind of its first word; return their numbers."""
-        jobs = [Job(next(self._numbers), p, p.split(b" ")[0].decode() if kind is None else kind) for p in payloads]
+    def submit(
+        self, *payloads: bytes, kind: str | None = None, hard: float | None = None, soft: float | None = None
+    ) -> list[int]:
+        """Submit jobs, each of the kind of its first word, with these limits in seconds; return their numbers."""
+        kinds = [payload.split(b" ")[0].decode() if kind is None else kind for payload in payloads]
+        pairs = zip(payloads, kinds, strict=True)
+        jobs = [Job(next(self._numbers), payload, name, hard, soft) for payload, name in pairs]
         self.pool.submit(jobs)
         return [job.seq for job in jobs]
 

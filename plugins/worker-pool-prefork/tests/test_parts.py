@@ -56,12 +56,12 @@ def test_a_pool_without_children_is_refused_in_three_parts() -> None:
 
 
 def test_declares_what_the_pool_can_do() -> None:
-    assert PreforkPool.capabilities == {"terminate", "grow", "shrink"}
+    assert PreforkPool.capabilities == {"terminate", "grow", "shrink", "hard_limit", "soft_limit"}
 
 
 @pytest.mark.parametrize("cut", [1, 7, 13, 64, 100_000])
 def test_frames_come_out_whole_however_they_are_cut(cut: int) -> None:
-    jobs = [Job(0, b""), Job(2**63, b"payload"), Job(7, b"x" * 1000)]
+    jobs = [Job(0, b""), Job(2**63, b"payload"), Job(7, b"x" * 1000, soft_time_limit_s=2.5)]
     stream = pack_jobs(jobs) + pack_jobs(jobs[:1])
     inbox = Inbox()
     found: list[Frame] = []
@@ -69,8 +69,8 @@ def test_frames_come_out_whole_however_they_are_cut(cut: int) -> None:
         inbox.feed(stream[at : at + cut])
         found += inbox.frames()
     assert [unpack_jobs(frame) for frame in found] == [
-        [(0, b""), (2**63, b"payload"), (7, b"x" * 1000)],
-        [(0, b"")],
+        [(0, b"", 0.0), (2**63, b"payload", 0.0), (7, b"x" * 1000, 2.5)],
+        [(0, b"", 0.0)],
     ]
 
 

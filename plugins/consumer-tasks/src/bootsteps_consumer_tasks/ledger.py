@@ -11,6 +11,7 @@ from enum import Enum
 
 from bootsteps import Job, RunningJob, RunningRequest
 from bootsteps_consumer_tasks.delivery import Delivery, Line
+from bootsteps_consumer_tasks.limits import Limits
 from bootsteps_tasks.message import TaskHeaders
 
 __all__ = ["REMEMBERED", "Ledger", "Request", "State"]
@@ -38,13 +39,14 @@ class Request:
     payload: bytes
     delivery: Delivery
     acks_late: bool
+    limits: Limits
     state: State = State.RESERVED
     #: Undoes what holds it (the ETA's timer entry).
     release: Callable[[], None] | None = field(default=None, repr=False)
 
     def job(self) -> Job:
         """Return it as the pool takes it."""
-        return Job(self.seq, self.payload, self.headers.name, *self.headers.timelimit)
+        return Job(self.seq, self.payload, self.headers.name, *self.limits)
 
 
 class Ledger:

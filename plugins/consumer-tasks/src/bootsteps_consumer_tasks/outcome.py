@@ -22,10 +22,12 @@ class Report:
     #: The result's or the exception's repr, shortened.
     text: str = ""
     traceback: str = ""
+    #: The soft limit in seconds, if the task was told that it is over.
+    soft_limit_s: float | None = None
 
     def pack(self) -> bytes:
         """Return it as bytes."""
-        return json.dumps((self.state, self.text, self.traceback)).encode()
+        return json.dumps((self.state, self.text, self.traceback, self.soft_limit_s)).encode()
 
     @classmethod
     def unpack(cls, packed: bytes) -> Report:
@@ -33,8 +35,10 @@ class Report:
         return cls(*json.loads(packed))
 
     def log(self, headers: TaskHeaders, runtime_s: float) -> None:
-        """Write the task's log line."""
+        """Write what the log says of the task: one line, and a warning if it reached its soft limit."""
         name, task_id, state = headers.name, headers.id, self.state
+        if self.soft_limit_s is not None:
+            log.warning("Task %s[%s] reached its soft time limit of %g s", name, task_id, self.soft_limit_s)
         if state == "SUCCESS":
             log.info("Task %s[%s] succeeded in %.6fs: %s", name, task_id, runtime_s, self.text)
         elif state == "FAILURE":

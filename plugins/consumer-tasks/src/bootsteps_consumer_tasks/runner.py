@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bootsteps_consumer_tasks.envelope import Envelope
 from bootsteps_consumer_tasks.outcome import Report
 from bootsteps_tasks import App, Context, Task, TaskHeaders, decode_body, executing, parse_headers
 from bootsteps_tasks.backend import meta
-from bootsteps_tasks.errors import Ignore, InvalidTaskError, NotRegistered, Reject, Retry
+from bootsteps_tasks.errors import Ignore, InvalidTaskError, NotRegistered, Reject, Retry, SoftTimeLimitExceeded
 
 __all__ = ["TaskRunner"]
 
@@ -19,11 +20,15 @@ RESULT_CHARS, ERROR_CHARS = 46, 1024
 
 
 class TaskRunner:
-    """Runs the tasks of an application. Implements `bootsteps.Runner`; lives in one pool child."""
+    """Runs the tasks of an application. Implements `bootsteps.InterruptibleRunner`; lives in one pool child."""
 
     def __init__(self, app: App) -> None:
         self._app = app
         self._unstored: list[Mapping[str, Any]] = []
+        self._in_task = False
+        #: The soft limit of the present task, when it is over; and the one that the task got to know.
+        self._over: float | None = None
+        self._told: float | None = None
 
     def start(self) -> None:
         self._accept = frozenset(self._app.conf.accept_content)
@@ -35,7 +40,18 @@ class TaskRunner:
     def run(self, payload: bytes) -> bytes:
         envelope = Envelope.unpack(payload)
         headers = parse_headers(envelope.headers, envelope.properties, envelope.delivery_info)
-        return self._trace(headers, envelope).pack()
+        self._begin()
+        report = self._trace(headers, envelope)
+        return (report if self._told is None else replace(report, soft_limit_s=self._told)).pack()
+
+    def _begin(self) -> None:
+        self._over = self._told = None
+
+    def interrupt(self, limit_s: float) -> None:
+        """Raise in the task; what happens before and after it is the worker's own, and not to be torn."""
+        self._over = limit_s
+        if self._in_task:
+            raise SoftTimeLimitExceeded(limit_s)
 
     def flush(self) -> None:
         """Store the results of all tasks since the last flush, in one batch."""
@@ -73,7 +89,17 @@ class TaskRunner:
             raise InvalidTaskError(f"this worker does not follow {', '.join(unsupported)} yet")
         context.args, context.kwargs = args, kwargs
         with executing(context):
+            return self._call(task, args, kwargs)
+
+    def _call(self, task: Task[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Call the task, which `interrupt` reaches only here."""
+        try:
+            self._in_task = True
+            if self._over is not None:
+                raise SoftTimeLimitExceeded(self._over)
             return task(*args, **kwargs)
+        finally:
+            self._in_task, self._told = False, self._over
 
     def _rejected(self, task: Task[..., Any] | None, context: Context, exc: Reject) -> Report:
         if exc.requeue:

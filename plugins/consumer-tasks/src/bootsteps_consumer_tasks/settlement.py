@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bootsteps import Hooks, Outcome, RunningRequest
 from bootsteps_consumer_tasks.ledger import REMEMBERED, Ledger, Request
 from bootsteps_consumer_tasks.outcome import Report
 from bootsteps_tasks import App
 from bootsteps_tasks.backend import meta
-from bootsteps_tasks.errors import WorkerLostError
+from bootsteps_tasks.errors import TimeLimitExceeded, WorkerLostError
 
 __all__ = ["Settlement"]
 
@@ -51,18 +51,33 @@ class Settlement:
     def _settle(self, request: Request, outcome: Outcome) -> None:
         if outcome.lost is None:
             self._done(request, outcome, Report.unpack(outcome.payload))
+        elif outcome.timed_out is not None:
+            self._timed_out(request, outcome, outcome.timed_out)
         else:
             self._lost(request, outcome, outcome.lost)
 
     def _done(self, request: Request, outcome: Outcome, report: Report) -> None:
         delivery = request.delivery
         settle = {"REQUEUED": delivery.requeue, "REJECTED": delivery.reject}.get(report.state, delivery.ack)
-        if report.state != "REQUEUED":
-            self._ledger.remember(request.headers.id)
-        if settle() or delivery.settled:  # and if it raises, the message will come again
-            self._ledger.was_finished(request.headers.id)
+        self._finish(request, settle, comes_again=report.state == "REQUEUED")
         report.log(request.headers, outcome.runtime_s)
         self._announce(request, outcome, report.state)
+
+    def _finish(self, request: Request, settle: Callable[[], bool], comes_again: bool = False) -> None:
+        """Settle a message; if the broker cannot be told, remember that its task is finished."""
+        if not comes_again:
+            self._ledger.remember(request.headers.id)
+        if settle() or request.delivery.settled:  # and if it raises, the message will come again
+            self._ledger.was_finished(request.headers.id)
+
+    def _timed_out(self, request: Request, outcome: Outcome, limit_s: float) -> None:
+        """The pool ended it at its hard limit. It is not tried again: it would take as long."""
+        log.error(
+            "Task %s[%s] was killed at its hard time limit of %g s", request.headers.name, request.headers.id, limit_s
+        )
+        self.store_failure(request.headers.id, TimeLimitExceeded(limit_s))
+        self._finish(request, request.delivery.ack)
+        self._announce(request, outcome, "FAILURE")
 
     def _lost(self, request: Request, outcome: Outcome, reason: str) -> None:
         """The child died in the middle. Run it again, but not for ever: the task may be what kills."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,11 @@ from bootsteps import (
     RUNNER,
     TIMER,
     ConsumerView,
+    Demand,
     KernelError,
     Runner,
     Setting,
+    Settings,
     Step,
     WorkerView,
 )
@@ -23,6 +25,7 @@ from bootsteps_consumer import CONNECTION
 from bootsteps_consumer_tasks.handover import HandOver
 from bootsteps_consumer_tasks.keys import QOS, SETTLEMENT, STRATEGIES, TASK_CONSUMER
 from bootsteps_consumer_tasks.ledger import Ledger
+from bootsteps_consumer_tasks.limits import SOFT_TIME_LIMIT, TIME_LIMIT, Limits, check_tasks, demanded
 from bootsteps_consumer_tasks.settlement import Settlement
 from bootsteps_consumer_tasks.strategy import Intake
 from bootsteps_tasks import App
@@ -74,6 +77,7 @@ class Requests(Step):
         settlement = Settlement(worker.app, self.obj, worker.hooks, worker.setting(LOST_LIMIT))
         worker.lend(REQUESTS, self.obj)
         worker.lend(SETTLEMENT, settlement)
+        check_tasks(worker.app.tasks, worker.get(POOL).capabilities)
         worker.get(POOL).connect(settlement.on_outcomes)
 
     def idle(self, worker: WorkerView) -> bool:
@@ -88,13 +92,20 @@ class Tasks(Step):
 
     provides = (TASK_CONSUMER, QOS, STRATEGIES)
     requires = (CONNECTION, POOL, REQUESTS, SETTLEMENT, TIMER, HUB)
-    settings = (QUEUES, PREFETCH)
+    settings = (QUEUES, PREFETCH, TIME_LIMIT, SOFT_TIME_LIMIT)
+
+    @classmethod
+    def demands(cls, settings: Settings) -> Iterable[Demand]:
+        """Limits for all tasks: an error at boot if the pool cannot keep them."""
+        return demanded(settings)
 
     def start(self, consumer: ConsumerView) -> None:
         from bootsteps_consumer_tasks.prefetch import Prefetch
 
         app, pool, ledger = consumer.app, consumer.get(POOL), _ledger(consumer)
-        intake = Intake(app, consumer.hostname, ledger, consumer.get(SETTLEMENT), consumer.get(TIMER), consumer.hooks)
+        settlement, timer = consumer.get(SETTLEMENT), consumer.get(TIMER)
+        limits = Limits(consumer.setting(TIME_LIMIT), consumer.setting(SOFT_TIME_LIMIT))
+        intake = Intake(app, consumer.hostname, ledger, settlement, timer, consumer.hooks, limits)
         consumer.on_stop(intake.hang_up)
         queues = app.queues(consumer.setting(QUEUES))
         task_consumer = consumer.get(CONNECTION).Consumer(queues, on_message=intake.on_message)

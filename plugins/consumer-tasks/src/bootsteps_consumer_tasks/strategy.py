@@ -11,6 +11,7 @@ from bootsteps import Hooks, Timer
 from bootsteps_consumer_tasks.delivery import Delivery, Line
 from bootsteps_consumer_tasks.envelope import Envelope
 from bootsteps_consumer_tasks.ledger import Ledger, Request
+from bootsteps_consumer_tasks.limits import NO_LIMITS, Limits
 from bootsteps_consumer_tasks.settlement import Settlement
 from bootsteps_tasks.errors import NotRegistered, TaskRevokedError
 from bootsteps_tasks.message import InvalidMessage, TaskHeaders, parse_headers
@@ -29,7 +30,14 @@ class Intake:
     """Takes the messages of one connection. Loop thread only."""
 
     def __init__(
-        self, app: App, hostname: str, ledger: Ledger, settlement: Settlement, timer: Timer, hooks: Hooks
+        self,
+        app: App,
+        hostname: str,
+        ledger: Ledger,
+        settlement: Settlement,
+        timer: Timer,
+        hooks: Hooks,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         self._app = app
         self._hostname = hostname
@@ -37,6 +45,7 @@ class Intake:
         self._settlement = settlement
         self._timer = timer
         self._hooks = hooks
+        self._limits = limits
         self._line = Line()
         self._closed = False
         #: Task name to the function that takes a message of that task.
@@ -77,6 +86,7 @@ class Intake:
     def _strategy(self, task: Task[..., Any]) -> Callable[[Any], None]:
         """Return the function that takes a message of this task; what is the same for all of them is decided here."""
         late = task.acks_late
+        limits = self._limits.under((task.time_limit, task.soft_time_limit))
 
         def take(message: Any) -> None:
             headers = parse_headers(message.headers, message.properties, message.delivery_info)
@@ -84,7 +94,7 @@ class Intake:
             if self._was_here(headers, delivery) or self._has_expired(headers, delivery):
                 return
             payload = Envelope.of(message, self._hostname).pack()
-            request = Request(self._ledger.number(), headers, payload, delivery, late)
+            request = Request(self._ledger.number(), headers, payload, delivery, late, limits.under(headers.timelimit))
             self._announce(headers)
             self._line_up(request)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from bootsteps import Runner
 from bootsteps_worker_pool_prefork.frames import FAILED, READY, Inbox, Record, pack, pack_outcomes, unpack_jobs
 from bootsteps_worker_pool_prefork.hygiene import be_a_child
+from bootsteps_worker_pool_prefork.limits import run_limited
 from bootsteps_worker_pool_prefork.shared import Claims, Slot
 
 __all__ = ["Equipment", "main"]
@@ -77,7 +78,7 @@ class _Work:
         self._slot = equipment.slot
         self._runner = runner
         self._inbox = Inbox()
-        self._queue: deque[tuple[int, bytes]] = deque()
+        self._queue: deque[tuple[int, bytes, float]] = deque()
         #: The job that was claimed last, if it was not the next in the queue.
         self._token: int | None = None
         self._done: list[Record] = []
@@ -86,11 +87,11 @@ class _Work:
 
     def run(self) -> None:
         while self._queue or self._receive():
-            seq, payload = self._queue.popleft()
+            seq, payload, soft_limit_s = self._queue.popleft()
             started = time.monotonic()
             self._slot.begin(seq, started)  # before the claim: what is claimed and not reported is in the slot
             if self._claim(seq):
-                self._execute(seq, payload, started)
+                self._execute(seq, payload, soft_limit_s, started)
             else:
                 self._slot.clear()
 
@@ -107,9 +108,11 @@ class _Work:
             return True
         return False
 
-    def _execute(self, seq: int, payload: bytes, started: float) -> None:
+    def _execute(self, seq: int, payload: bytes, soft_limit_s: float, started: float) -> None:
         try:
-            record = Record(seq, 0.0, False, self._runner.run(payload))
+            runner = self._runner
+            result = run_limited(runner, payload, soft_limit_s) if soft_limit_s else runner.run(payload)
+            record = Record(seq, 0.0, False, result)
         except BaseException as exc:  # whatever a task lets out: the child lives on
             record = Record(seq, 0.0, True, _reason("the runner raised", exc))
         now = time.monotonic()

@@ -198,7 +198,7 @@ class Crew:
             self._announce("child_lost", pid=child.pid, reason=reason)
         if self._stopping:
             return
-        young = not child.reported and time.monotonic() - child.born < YOUNG_S
+        young = not child.told and not child.reported and time.monotonic() - child.born < YOUNG_S
         place.failures = place.failures + 1 if young else 0
         if place.failures <= 1:
             self._fill(place)

@@ -8,6 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from bootsteps import Job, Outcome
+from bootsteps_worker_pool_prefork.limits import capped
 
 __all__ = ["FAILED", "JOBS", "OUTCOMES", "READY", "Frame", "Inbox", "Record"]
 
@@ -55,18 +56,18 @@ def pack(kind: int, count: int, *parts: bytes) -> bytes:
 
 
 def pack_jobs(jobs: Sequence[Job]) -> bytes:
-    """Return a frame of jobs: a table of (seq, length), then the payloads."""
-    numbers = [number for job in jobs for number in (job.seq, len(job.payload))]
-    return pack(JOBS, len(jobs), _table("QQ", len(jobs)).pack(*numbers), *[job.payload for job in jobs])
+    """Return a frame of jobs: a table of (seq, soft limit, length), then the payloads."""
+    values = [value for job in jobs for value in (job.seq, capped(job.soft_time_limit_s), len(job.payload))]
+    return pack(JOBS, len(jobs), _table("QdQ", len(jobs)).pack(*values), *[job.payload for job in jobs])
 
 
-def unpack_jobs(frame: Frame) -> list[tuple[int, bytes]]:
-    """Return (seq, payload) of each job."""
-    table = _table("QQ", frame.entries)
-    numbers, at = table.unpack_from(frame.body), table.size
+def unpack_jobs(frame: Frame) -> list[tuple[int, bytes, float]]:
+    """Return (seq, payload, soft limit) of each job; a limit of 0 is none."""
+    table = _table("QdQ", frame.entries)
+    values, at = table.unpack_from(frame.body), table.size
     jobs = []
-    for seq, size in zip(numbers[::2], numbers[1::2], strict=True):
-        jobs.append((seq, frame.body[at : at + size]))
+    for seq, soft_limit_s, size in zip(values[::3], values[1::3], values[2::3], strict=True):
+        jobs.append((seq, frame.body[at : at + size], soft_limit_s))
         at += size
     return jobs
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +13,13 @@ from typing import Any
 from bootsteps import Hub, Job, Outcome, Runner, RunningJob, Timer, TimerEntry
 from bootsteps_worker_pool_prefork.crew import Crew
 from bootsteps_worker_pool_prefork.frames import OUTCOMES, READY, Frame, unpack_outcomes
+from bootsteps_worker_pool_prefork.limits import Deadlines
 from bootsteps_worker_pool_prefork.load import OVERDUE_S, RunTimes
 from bootsteps_worker_pool_prefork.process import Child
 
 __all__ = ["CAPABILITIES", "PreforkPool"]
 
-CAPABILITIES = frozenset({"terminate", "grow", "shrink"})
+CAPABILITIES = frozenset({"terminate", "grow", "shrink", "hard_limit", "soft_limit"})
 
 
 class PreforkPool:
@@ -45,6 +47,7 @@ class PreforkPool:
         self._closed = False
         #: Looks for children that are stuck, while jobs wait behind others.
         self._guard: TimerEntry | None = None
+        self._deadlines = Deadlines(hub, timer, lambda: self._crew.everyone, self._end_late)
 
     @property
     def concurrency(self) -> int:
@@ -78,6 +81,7 @@ class PreforkPool:
 
     def _forget(self) -> None:
         self._backlog.clear()
+        self._deadlines.stop()
         if self._guard is not None:
             self._guard.cancel()
             self._guard = None
@@ -114,6 +118,7 @@ class PreforkPool:
             heapq.heapreplace(heap, (load.rank, index))
         for index, jobs in given.items():
             self._crew.give(children[index], jobs)
+            self._deadlines.watch(jobs, now)
         self._keep_guard()
 
     def _keep_guard(self) -> None:
@@ -156,8 +161,12 @@ class PreforkPool:
         outcomes = []
         for seq in list(child.load.jobs):
             child.load.remove(seq)
+            late = child.timed_out.time_limit_s if child.timed_out is not None and child.timed_out.seq == seq else None
             if running is not None and running[0] == seq:
-                outcomes.append(Outcome(seq, lost=reason, runtime_s=now - running[1], pid=child.pid))
+                ran = now - running[1]
+                outcomes.append(Outcome(seq, lost=reason, runtime_s=ran, pid=child.pid, timed_out=late))
+            elif late is not None:  # it ended while it was being killed, too late all the same
+                outcomes.append(Outcome(seq, lost=reason, runtime_s=late, pid=child.pid, timed_out=late))
             else:
                 outcomes.append(Outcome(seq, lost=f"{reason} before it reported this job", pid=child.pid))
         self._dispatch()
@@ -182,6 +191,11 @@ class PreforkPool:
             child.kill(signum)
         self._dispatch()
         return hit
+
+    def _end_late(self, child: Child, job: Job) -> None:
+        """Kill a child whose job runs longer than its hard limit."""
+        if child.timed_out is None and self._terminate(child, job.seq, signal.SIGKILL):
+            child.timed_out = job
 
     def grow(self, n: int = 1) -> None:
         self._crew.grow(n)

@@ -34,6 +34,8 @@ class Child:
         self.ready = False
         #: It was told to go, so its end is no surprise.
         self.told = False
+        #: The job for whose hard limit it was killed.
+        self.timed_out: Job | None = None
         #: It will say no more.
         self.deaf = False
         #: Everything of it was released.
