@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -89,15 +90,13 @@ def test_we_read_and_are_woken_by_what_celery_stored(opened: Open, client: Any, 
 
 
 def test_the_values_are_the_same(opened: Open, client: Any, server: redis.Redis) -> None:
-    """Apart from the date, byte for byte; also the time to live."""
-    import json
-
+    """Apart from the date and the children (null outside a task), byte for byte; also the time to live."""
     app, backend = client(result_expires=100), opened(result_expires=100)
     app.backend.store_result("a", [1, None], "SUCCESS")
     backend.store([meta("b", "SUCCESS", [1, None])])
     theirs, ours = (server.get(f"celery-task-meta-{name}") for name in "ab")
     date = json.loads(ours)["date_done"]  # type: ignore[arg-type]
-    expected = {**json.loads(theirs), "date_done": date, "task_id": "b"}  # type: ignore[arg-type]
+    expected = {**json.loads(theirs), "date_done": date, "children": [], "task_id": "b"}  # type: ignore[arg-type]
     assert ours == json.dumps(expected).encode()
     for name in "ab":
         assert 95_000 < server.pttl(f"celery-task-meta-{name}") <= 100_000
@@ -130,12 +129,10 @@ def test_what_celery_compressed_is_read(opened: Open, client: Any, server: redis
     assert opened().wait(["a"], 30)["a"]["result"] == "long " * 1000
 
 
-@pytest.mark.parametrize("serializer", ["pickle", "yaml", "msgpack"])
-def test_other_serializers_are_read_by_both(serializer: str, opened: Open, client: Any) -> None:
-    pytest.importorskip({"pickle": "pickle", "yaml": "yaml", "msgpack": "msgpack"}[serializer])
-    settings = {"result_serializer": serializer, "accept_content": ["json", serializer]}
+def test_pickled_results_are_read_by_both(opened: Open, client: Any) -> None:
+    settings = {"result_serializer": "pickle", "accept_content": ["json", "pickle"]}
     app, backend = client(**settings), opened(**settings)
-    backend.store([meta("ours", "SUCCESS", [1, "ü"])])
-    app.backend.store_result("theirs", [2, "ü"], "SUCCESS")
-    assert app.AsyncResult("ours").get(timeout=30) == [1, "ü"]
-    assert backend.wait(["theirs"], 30)["theirs"]["result"] == [2, "ü"]
+    backend.store([meta("ours", "SUCCESS", {1, "ü"})])
+    app.backend.store_result("theirs", {2, "ü"}, "SUCCESS")
+    assert app.AsyncResult("ours").get(timeout=30) == {1, "ü"}
+    assert backend.wait(["theirs"], 30)["theirs"]["result"] == {2, "ü"}

@@ -78,4 +78,5 @@ def decode_meta(value: bytes, serializer: str, accept: Collection[str]) -> dict[
         content_type, _, body = value.removeprefix(COMPRESSED).partition(b"\x00")
         value = decompress(body, content_type.decode())
     found: dict[str, Any] = decode(value, serializer, accept)
-    return found
+    # Null in what Celery stores outside a task, e.g. when it revokes.
+    return {**found, "children": found.get("children") or []}
