@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -64,8 +66,6 @@ def test_results_expire_when_they_shall(opened: Open, server: redis.Redis) -> No
     backend = opened(result_expires=0.05)
     backend.store([meta("gone", "SUCCESS", 1)])
     assert 0 <= server.pttl("celery-task-meta-gone") <= 50 or backend.get("gone") is None
-    import time
-
     until = time.monotonic() + 10
     while backend.get("gone") is not None:
         assert time.monotonic() < until
@@ -118,7 +118,7 @@ def test_another_that_writes_at_the_same_time_is_not_overwritten(opened: Open) -
             other.store([meta("a", "SUCCESS", "theirs")])
         return run(*args)
 
-    backend._run_script = racing  # type: ignore[method-assign]
+    backend._run_script = racing  # type: ignore[method-assign, assignment]
     backend.store([meta("a", "FAILURE", "ours"), meta("b", "SUCCESS", "ours")])
     found = backend.get_many(["a", "b"])
     assert (found["a"]["result"], found["b"]["result"], calls) == ("theirs", "ours", 3)
@@ -259,3 +259,23 @@ def test_a_wrong_password_is_told_at_once(opened: Open, server: redis.Redis, url
             allowed.store([meta("a", "SUCCESS")])
     finally:
         server.acl_deluser("limited")
+
+
+def test_many_threads_may_store_and_read(opened: Open) -> None:
+    backend = opened()
+    failed: list[BaseException] = []
+
+    def work(thread: int) -> None:
+        try:
+            for n in range(50):
+                backend.store([meta(f"{thread}-{n}", "SUCCESS", n), meta("shared", "STARTED", thread)])
+                assert backend.wait([f"{thread}-{n}"], 30)[f"{thread}-{n}"]["result"] == n
+        except BaseException as exc:
+            failed.append(exc)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failed == []

@@ -32,20 +32,39 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 
 
 def parameters_of(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return redis-py's parameters of a connection. Raises `SettingError` for a URL that has none."""
-    from redis.connection import parse_url
+    """Return redis-py's parameters of a connection. Raises `SettingError` for what is none."""
+    from redis.connection import Connection, parse_url
+    from redis.exceptions import RedisError
 
+    timeouts = {name: _timeout(options, name) for name in TIMEOUTS}
     try:
-        found: dict[str, Any] = dict(parse_url(url.replace("redis+socket://", "unix://", 1)))
+        _check_quoting(url)
+        found: dict[str, Any] = {**timeouts, **parse_url(url.replace("redis+socket://", "unix://", 1))}
         found["db"] = _database(url, found)
-    except ValueError as exc:
+        if "ssl_cert_reqs" in found:  # Celery's spelling is that of the module ssl
+            found["ssl_cert_reqs"] = str(found["ssl_cert_reqs"]).removeprefix("CERT_").lower()
+        # Answers are bytes in the old shape also under a newer redis-py.
+        found |= {"protocol": 2, "decode_responses": False}
+        further = {name: value for name, value in found.items() if name != "connection_class"}
+        found.get("connection_class", Connection)(**further)  # does not connect; knows its parameters
+    except (ValueError, TypeError, RedisError) as exc:
         raise SettingError(f"result_backend {mask_url(url)!r} cannot be read: {exc}", WHERE, FORMS) from exc
-    if "ssl_cert_reqs" in found:  # Celery's spelling is that of the module ssl
-        found["ssl_cert_reqs"] = str(found["ssl_cert_reqs"]).removeprefix("CERT_").lower()
-    for name, seconds in TIMEOUTS.items():
-        found.setdefault(name, float(options.get(name, seconds)))
-    # Answers are bytes in the old shape also under a newer redis-py.
-    return {**found, "protocol": 2, "decode_responses": False}
+    return found
+
+
+def _check_quoting(url: str) -> None:
+    # Else part of such a password is taken for a port or a path, and told in their errors.
+    parts = urlsplit(url)
+    if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise ValueError("in a password write / as %2F, ? as %3F, # as %23, and @ behind the host as %40")
+
+
+def _timeout(options: Mapping[str, Any], name: str) -> float:
+    value = options.get(name, TIMEOUTS[name])
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        what = f"result_backend_transport_options: {name} is {value!r}, not a number of seconds"
+        raise SettingError(what, WHERE, f"{name}={TIMEOUTS[name]}")
+    return float(value)
 
 
 def _database(url: str, found: dict[str, Any]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from bootsteps.errors import SettingError
 from bootsteps_tasks.backend import decode, encode, encode_result
 from bootsteps_tasks.repr import bounded_repr
 
@@ -42,8 +43,11 @@ return other
 COMPRESSED = b"\x00celery-compressed\x00"
 
 
-def key_prefix(global_keyprefix: str) -> str:
-    """Return what stands before a task's id in its key, which is also its channel."""
+def key_prefix(global_keyprefix: Any) -> str:
+    """Return what stands before a task's id in its key, which is also its channel. Raises `SettingError`."""
+    if not isinstance(global_keyprefix, str):
+        what = f"result_backend_transport_options: global_keyprefix is {global_keyprefix!r}, not a text"
+        raise SettingError(what, ("result backend redis (bootsteps-result-redis)",), "global_keyprefix='staging:'")
     if global_keyprefix and global_keyprefix[-1] not in ":_-.":
         global_keyprefix += "_"
     return f"{global_keyprefix}celery-task-meta-"
