@@ -62,6 +62,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
         help="where results go, e.g. sqlite:////path/results.db; 'disabled' for nowhere; default: embedded SQLite",
     ),
     _off("broker_transport_options", dict, {}, "options of the transport, as in kombu"),
+    _off("result_backend_transport_options", dict, {}, "options of the result backend, e.g. global_keyprefix"),
     _off("broker_connection_timeout", _seconds, 4.0, "how long to wait for the broker's answer", "s"),
     _off("task_default_queue", str, "celery", "the queue of tasks that name none"),
     _off("task_default_exchange", str, None, "the default queue's exchange; default: the queue's name"),

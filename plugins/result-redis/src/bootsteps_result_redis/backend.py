@@ -1,0 +1,157 @@
+"""The result backend `redis`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
+from math import inf
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from bootsteps_result_redis.connection import Connections, parameters_of, passing_errors, patiently
+from bootsteps_result_redis.layout import STORE, decode_meta, encode_meta, key_prefix, newest
+from bootsteps_result_redis.subscription import chunks
+from bootsteps_tasks.backend import READY_STATES
+from bootsteps_tasks.process import PerProcess
+
+if TYPE_CHECKING:
+    from bootsteps_tasks import App
+
+__all__ = ["RedisBackend"]
+
+#: Seconds for which a server that cannot be reached is tried again.
+DEADLINE_S = 15.0
+
+
+class RedisBackend:
+    """Results in a Redis that many hosts share. Safe from any thread.
+
+    What a server keeps when it is stopped is its own setting (`appendonly`). Raises `SettingError` for a URL that
+    cannot be read, `KernelError` when the server cannot be reached for 15 s or refuses.
+    """
+
+    def __init__(self, app: App, url: str) -> None:
+        conf = app.conf
+        options: Mapping[str, Any] = conf["result_backend_transport_options"]
+        self._url = url
+        self._prefix = key_prefix(options.get("global_keyprefix", ""))
+        self._serializer: str = conf["result_serializer"]
+        accept = conf["result_accept_content"]
+        self._accept = frozenset({self._serializer, *(conf["accept_content"] if accept is None else accept)})
+        self._expires_ms = round(1000 * (conf["result_expires"] or 0.0))
+        parameters = parameters_of(url, options)
+        self._connections = PerProcess(lambda: Connections(parameters))
+
+    def store(self, metas: Sequence[Mapping[str, Any]]) -> None:
+        """Store and publish a batch, all or nothing, in one round trip; two when some replace others.
+
+        Of several with one id the last counts, or the first SUCCESS. See `bootsteps_tasks.Backend`.
+        """
+        values = {
+            self._prefix + task_id: encode_meta(meta, self._serializer) for task_id, meta in newest(metas).items()
+        }
+        if values:
+            patiently(lambda: self._store(values), self._url, DEADLINE_S)
+
+    def get(self, task_id: str) -> dict[str, Any] | None:
+        """Return the meta object, None when nothing is stored."""
+        return self.get_many((task_id,)).get(task_id)
+
+    def get_many(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Return the meta objects that are stored."""
+        keys = [self._prefix + task_id for task_id in ids]
+        return patiently(lambda: self._read(keys), self._url, DEADLINE_S)
+
+    def wait(self, ids: Collection[str], timeout: float | None = None) -> dict[str, dict[str, Any]]:
+        """Return those that are ready as soon as one is; empty after `timeout` seconds, and at once for no ids.
+
+        Listens first and looks then, so nothing falls between; what it listens to is kept for the next call with the
+        rest of the ids, which neither subscribes nor looks again.
+        """
+        keys = {self._prefix + task_id for task_id in ids}
+        if not keys:
+            return {}
+        if timeout is not None and timeout <= 0:
+            return _ready(patiently(lambda: self._read(keys), self._url, DEADLINE_S))
+        until = monotonic() + (inf if timeout is None else timeout)
+        while (left := until - monotonic()) > 0:
+            # The patience begins anew after each time that it listened: a wait may take days.
+            found = patiently(lambda: self._wait(keys, until), self._url, min(left, DEADLINE_S))
+            if found is not None:
+                return found
+        return {}
+
+    def forget(self, task_id: str) -> None:
+        """Delete the result."""
+        patiently(lambda: self._connections.get().client.delete(self._prefix + task_id), self._url, DEADLINE_S)
+
+    def close(self) -> None:
+        """Close the connections; they reopen when used."""
+        connections = self._connections.drop()
+        if connections is not None:
+            connections.close()
+
+    def _store(self, values: Mapping[str, bytes]) -> None:
+        left, standing = dict(values), dict.fromkeys(values, b"")
+        while left:
+            others = self._run_script(left, standing)
+            if not others:
+                return
+            for key, old in others.items():
+                if old and self._decode(old)["status"] == "SUCCESS":
+                    del left[key]
+                standing[key] = old
+
+    def _run_script(self, values: Mapping[str, bytes], standing: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Write all, or nothing and return what stands in keys where something else was expected."""
+        from redis.exceptions import NoScriptError
+
+        keys = list(values)
+        arguments: list[Any] = [*keys, self._expires_ms]
+        for key, value in values.items():
+            arguments += (standing[key], value)
+        client = self._connections.get().client
+        try:
+            others: Any = client.evalsha(_digest(), len(keys), *arguments)
+        except NoScriptError:
+            others = client.eval(STORE, len(keys), *arguments)
+        return {keys[number - 1]: old for number, old in zip(others[::2], others[1::2], strict=True)}
+
+    def _read(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        client = self._connections.get().client
+        values: list[Any] = []
+        for chunk in chunks(keys):
+            values += client.mget(chunk)
+        metas = (self._decode(value) for value in values if value is not None)
+        return {meta["task_id"]: meta for meta in metas}
+
+    def _wait(self, keys: set[str], until: float) -> dict[str, dict[str, Any]] | None:
+        """Return those that are ready, none at the time `until`; None when the connection broke while it listened."""
+        listens = False
+        try:
+            with self._connections.get().subscriptions.lend(keys) as subscription:
+                found = _ready(self._read(subscription.watch(keys)))
+                listens = True
+                while not found and (left := until - monotonic()) > 0:
+                    metas = map(self._decode, subscription.receive(left))
+                    found = _ready({meta["task_id"]: meta for meta in metas})
+                subscription.unwatch([self._prefix + task_id for task_id in found])
+            return found
+        except passing_errors():
+            if listens:
+                return None
+            raise
+
+    def _decode(self, value: bytes) -> dict[str, Any]:
+        return decode_meta(value, self._serializer, self._accept)
+
+
+def _ready(metas: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {task_id: meta for task_id, meta in metas.items() if meta["status"] in READY_STATES}
+
+
+@cache
+def _digest() -> str:
+    from hashlib import sha1
+
+    return sha1(STORE.encode(), usedforsecurity=False).hexdigest()

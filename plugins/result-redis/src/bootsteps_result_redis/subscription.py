@@ -1,0 +1,145 @@
+"""Channels that are listened to, kept between one wait and the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from redis.connection import Connection
+
+__all__ = ["CHUNK", "Subscription", "Subscriptions", "chunks"]
+
+#: Channels or keys in one command: more would keep the server from its other clients.
+CHUNK = 2_000
+#: Seconds of silence after which the server is asked whether it is still there.
+PING_AFTER_S = 10.0
+#: Subscriptions kept for the next wait, and the seconds after which they are not.
+KEPT, KEPT_S = 4, 60.0
+
+
+def chunks(items: Iterable[str]) -> Iterator[list[str]]:
+    """Part what one command should not hold."""
+    rest = iter(items)
+    while chunk := list(islice(rest, CHUNK)):
+        yield chunk
+
+
+class Subscription:
+    """One connection that listens. One thread at a time. After an error it is closed, not repaired."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        #: Channels of which nothing can be missed: what they said before is known to who watches.
+        self.watched: set[str] = set()
+        self._arrived: list[tuple[str, bytes]] = []
+        self.used_at = monotonic()
+
+    def watch(self, channels: set[str]) -> set[str]:
+        """Listen to these and no others. Returns those that are new; the server confirmed them."""
+        new = channels - self.watched
+        self.unwatch(self.watched - channels)
+        for chunk in chunks(new):
+            self._send("SUBSCRIBE", *chunk)
+            confirmed = 0
+            while confirmed < len(chunk):
+                confirmed += self._take() == b"subscribe"
+        self.watched |= new
+        return new
+
+    def unwatch(self, channels: Iterable[str]) -> None:
+        """Stop listening; does not wait for the server's word."""
+        for chunk in chunks(channels):
+            self._send("UNSUBSCRIBE", *chunk)
+            self.watched.difference_update(chunk)
+
+    def receive(self, timeout: float) -> Sequence[bytes]:
+        """Return the messages of watched channels that came, in their order.
+
+        Waits for the first; empty after `timeout` seconds, or when something else came. Raises redis-py's
+        `ConnectionError` or `TimeoutError`.
+        """
+        if not self._arrived and not self._readable(min(timeout, PING_AFTER_S)):
+            if timeout >= PING_AFTER_S:
+                self._ping()
+            return ()
+        while self._readable(0):
+            self._take()
+        found, self._arrived = self._arrived, []
+        return [value for channel, value in found if channel in self.watched]
+
+    def close(self) -> None:
+        """Close the connection."""
+        with suppress(Exception):  # it may be broken already
+            self._connection.disconnect()
+
+    def _send(self, *command: str) -> None:
+        self._connection.send_command(*command, check_health=False)
+
+    def _readable(self, timeout: float) -> bool:
+        return bool(self._connection.can_read(timeout=timeout))
+
+    def _take(self) -> Any:
+        """Read one answer. Returns its kind."""
+        kind, *rest = self._connection.read_response()
+        if kind == b"message":
+            self._arrived.append((rest[0].decode(), rest[1]))
+        return kind
+
+    def _ping(self) -> None:
+        from redis import exceptions
+
+        self._send("PING")
+        limit = self._connection.socket_timeout
+        if not self._readable(PING_AFTER_S if limit is None else limit):
+            raise exceptions.TimeoutError("no answer to PING")
+
+
+class Subscriptions:
+    """Lends subscriptions to threads, each to the one that left it with its channels. Safe from any thread."""
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._lock = Lock()
+        self._idle: list[Subscription] = []
+
+    @contextmanager
+    def lend(self, channels: set[str]) -> Iterator[Subscription]:
+        """Lend one for these channels. After an error its connection is closed."""
+        subscription = self._find(channels) or Subscription(self._connect())
+        try:
+            yield subscription
+        except BaseException:
+            subscription.close()
+            raise
+        self._keep(subscription)
+
+    def close(self) -> None:
+        """Close those that nobody uses."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for subscription in idle:
+            subscription.close()
+
+    def _find(self, channels: set[str]) -> Subscription | None:
+        with self._lock:
+            if not self._idle:
+                return None
+            near = [found for found in self._idle if not found.watched.isdisjoint(channels)]
+            found = near[0] if near else min(self._idle, key=lambda idle: len(idle.watched))
+            self._idle.remove(found)
+            return found
+
+    def _keep(self, subscription: Subscription) -> None:
+        subscription.used_at = now = monotonic()
+        with self._lock:
+            old = [found for found in self._idle if now - found.used_at > KEPT_S]
+            kept = [found for found in self._idle if found not in old]
+            self._idle = [subscription, *kept][:KEPT]
+            dropped = [*old, *kept[KEPT - 1 :]]
+        for one in dropped:
+            one.close()

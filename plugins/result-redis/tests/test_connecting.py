@@ -1,0 +1,90 @@
+"""The ways to a server: TLS, a Unix socket, and what cannot be one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bootsteps.errors import KernelError, SettingError
+from bootsteps_result_redis import RedisBackend
+from bootsteps_tasks import App
+from bootsteps_tasks.backend import meta
+from services import ask, free_port, spawn, stop, until_ready
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
+    """The TLS port of a server, and the folder with its socket `s` and its certificate `cert.pem`."""
+    for program in ("redis-server", "openssl"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed; try: apt-get install redis-server openssl")
+    folder = tmp_path_factory.mktemp("r")
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject, *files]
+    subprocess.run(openssl, check=True, capture_output=True)
+    port, plain = free_port(), free_port()
+    words = ["--port", str(plain), "--bind", "127.0.0.1", "--save", "", "--unixsocket", str(folder / "s")]
+    tls = ["--tls-port", str(port), "--tls-auth-clients", "no"]
+    for name in ("cert", "key"):
+        tls += [f"--tls-{name}-file", str(folder / f"{name}.pem")]
+    server = [spawn(["redis-server", *words, *tls, "--dir", str(folder)], folder / "redis.log")]
+    try:
+        ours = f"process_id:{server[0].pid}\r\n".encode()
+        until_ready(server, folder / "redis.log", 20.0, lambda: ours in ask(plain, b"INFO server\r\n"))
+        yield port, folder
+    finally:
+        stop(server)
+
+
+def use(url: str) -> None:
+    backend = RedisBackend(App("proj"), url)
+    try:
+        backend.store([meta("a", "SUCCESS", 1)])
+        assert backend.wait(["b"], 0.02) == {}
+        assert backend.wait(["a", "b"], 30)["a"]["result"] == 1
+        backend.forget("a")
+    finally:
+        backend.close()
+
+
+def test_tls_is_spoken_and_certificates_are_checked(private: tuple[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from bootsteps_result_redis import backend as module
+
+    port, folder = private
+    use(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={folder}/cert.pem")
+    use(f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=CERT_REQUIRED&ssl_ca_certs={folder}/cert.pem")
+    use(f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=none&ssl_check_hostname=false")
+    monkeypatch.setattr(module, "DEADLINE_S", 0.1)
+    with pytest.raises(KernelError, match=r"cannot be used: .*[Cc]ertificate"):
+        use(f"rediss://127.0.0.1:{port}/0")
+
+
+def test_a_unix_socket_is_used(private: tuple[int, Path]) -> None:
+    use(f"redis+socket://{private[1]}/s?virtual_host=3")
+
+
+@pytest.mark.parametrize("query", ["ssl_cert_reqs=maybe", "no_such_parameter=1", "socket_timeout=soon"])
+def test_a_parameter_that_is_none_is_told(query: str) -> None:
+    with pytest.raises(SettingError, match="cannot be read"):
+        RedisBackend(App("proj"), f"rediss://:secret@host/0?{query}")
+
+
+@pytest.mark.parametrize("mark", "/?#")
+def test_a_password_that_is_not_quoted_is_not_told_in_parts(mark: str) -> None:
+    with pytest.raises(SettingError, match="cannot be read: in a password write") as caught:
+        RedisBackend(App("proj"), f"redis://:secret{mark}tail@host/0")
+    assert "secret" not in str(caught.value)
+    assert "tail" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options", [{"socket_timeout": "soon"}, {"socket_connect_timeout": 0}, {"global_keyprefix": 1}]
+)
+def test_an_option_that_is_none_is_told(options: dict[str, object]) -> None:
+    with pytest.raises(SettingError, match=f"result_backend_transport_options.*{next(iter(options))}"):
+        RedisBackend(App("proj", result_backend_transport_options=options), "redis://host/0")
