@@ -133,6 +133,8 @@ OPTIONS = {
     "--soft-time-limit": {"consumer-tasks"},
     "--pool": POOLS,
     "--concurrency": POOLS,
+    "--max-tasks-per-child": POOLS,
+    "--max-memory-per-child": POOLS,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,22 @@ def test_a_task_whose_limit_the_pool_cannot_keep_is_refused_at_boot(tmp_path):
     text = refusal(tmp_path, "-P", "solo")
     assert "task 'proj.add' has time_limit = 5, which needs 'hard_limit', and the pool cannot do that" in text
     assert "try: remove the time_limit of this task, or choose another pool" in text
+
+
+def test_a_celery_client_may_limit_a_task_and_knows_the_errors(tmp_path, redis_url):
+    celery = pytest.importorskip("celery")
+    pytest.importorskip("sqlalchemy")
+    results = tmp_path / "state" / "bootsteps" / "proj" / "results.db"
+    results.parent.mkdir(parents=True)
+    theirs = celery.Celery("client", broker=redis_url, backend=f"db+sqlite:///{results}")
+    queue = f"limits-{os.getpid()}-{time.monotonic_ns()}"
+    with running_worker(tmp_path, "-c", "1", "-Q", queue, app=APP, broker=redis_url):
+        soft = theirs.send_task("proj.forever", queue=queue, soft_time_limit=0.3)
+        with pytest.raises(celery.exceptions.SoftTimeLimitExceeded):
+            soft.get(timeout=20, interval=0.01)
+        hard = theirs.send_task("proj.forever", queue=queue, time_limit=0.3)
+        with pytest.raises(celery.exceptions.TimeLimitExceeded, match=r"0\.3"):
+            hard.get(timeout=20, interval=0.01)
+        cleaned = theirs.send_task("proj.cleans_up", queue=queue)
+        assert cleaned.get(timeout=20, interval=0.01) == ["cleaned up", 0.3]
+    theirs.close()

@@ -20,6 +20,8 @@ __all__ = [
     "RUNNER",
     "TIMER",
     "WORKER_CONCURRENCY",
+    "WORKER_MAX_MEMORY_PER_CHILD",
+    "WORKER_MAX_TASKS_PER_CHILD",
     "WORKER_POOL",
     "Hub",
     "InterruptibleRunner",
@@ -262,6 +264,22 @@ WORKER_CONCURRENCY = Setting[int | None](
     None,
     flags=("-c", "--concurrency"),
     help="how many tasks run at one time; default: cores",
+)
+#: These too: a pool that cannot do it demands that somebody can, and so is refused.
+WORKER_MAX_TASKS_PER_CHILD = Setting[int | None](
+    "worker_max_tasks_per_child",
+    int,
+    None,
+    flags=("--max-tasks-per-child",),
+    help="replace a pool child after so many tasks",
+)
+WORKER_MAX_MEMORY_PER_CHILD = Setting[int | None](
+    "worker_max_memory_per_child",
+    int,
+    None,
+    unit="KiB",
+    flags=("--max-memory-per-child",),
+    help="replace a pool child that uses more than so many KiB of memory, after its task",
 )
 POOL = ServiceKey[Pool]("pool", chosen_by=WORKER_POOL, default="prefork")
 #: Makes the runner of a pool child; must be picklable for children that are not forked.

@@ -19,6 +19,7 @@ from billiard.process import current_process
 
 from bootsteps import Job, Outcome, Runner
 from bootsteps_worker_pool_prefork.pool import PreforkPool
+from bootsteps_worker_pool_prefork.recycle import NEVER, Recycling
 
 
 class Entry:
@@ -144,6 +145,15 @@ def sleep(seconds: bytes) -> bytes:
     return b"slept"
 
 
+HOARD: list[bytearray] = []
+
+
+def hoard(size: bytes) -> bytes:
+    """Keep so many bytes of memory in use, and tell who does."""
+    HOARD.append(bytearray(b"x") * int(size))
+    return str(os.getpid()).encode()
+
+
 def catch(_: bytes) -> bytes:
     try:
         return busy(b"")
@@ -178,6 +188,7 @@ ACTS: dict[bytes, Callable[[bytes], bytes]] = {
     b"busy": busy,
     b"sleep": sleep,
     b"catch": catch,
+    b"hoard": hoard,
     b"stubborn": stubborn,
 }
 
@@ -202,13 +213,16 @@ class Acts:
 class Bench:
     """A pool with its loop, and what it reported."""
 
-    def __init__(self, loop: Any, timer: Any, size: int, runner: Callable[[], Runner]) -> None:
+    def __init__(
+        self, loop: Any, timer: Any, size: int, runner: Callable[[], Runner], recycling: Recycling = NEVER
+    ) -> None:
         self.loop = loop
         self.announced: list[tuple[str, dict[str, Any]]] = []
         self.batches: list[Sequence[Outcome]] = []
         self.outcomes: dict[int, Outcome] = {}
         self._numbers = itertools.count(1)
-        self.pool = PreforkPool(loop, timer, runner, size, logging.getLogger("worker.Pool"), self._announce)
+        log = logging.getLogger("worker.Pool")
+        self.pool = PreforkPool(loop, timer, runner, size, log, self._announce, recycling)
         self.pool.connect(self._take)
         self.pool.start()
 
@@ -292,8 +306,14 @@ def bench(loop: Loop) -> Iterator[Make]:
     before = links()
     made: list[Bench] = []
 
-    def make(size: int = 2, runner: Callable[[], Runner] = Acts, hub: Any = loop, timer: Any = loop) -> Bench:
-        made.append(Bench(hub, timer, size, runner))
+    def make(
+        size: int = 2,
+        runner: Callable[[], Runner] = Acts,
+        hub: Any = loop,
+        timer: Any = loop,
+        recycling: Recycling = NEVER,
+    ) -> Bench:
+        made.append(Bench(hub, timer, size, runner, recycling))
         return made[-1]
 
     yield make

@@ -13,6 +13,7 @@ import pytest
 from bootsteps import Job, TimerEntry
 from bootsteps.testing import FakeHub
 from bootsteps_worker_pool_prefork.limits import LONGEST_S, Deadlines, capped, run_limited
+from bootsteps_worker_pool_prefork.load import Load
 
 if TYPE_CHECKING:
     from conftest import Fifo, Make
@@ -170,3 +171,25 @@ def test_one_timer_entry_serves_all_jobs() -> None:
     assert (clock.delays, clock.cancelled) == ([50.0, 5.0], 1)
     deadlines.stop()
     assert clock.cancelled == 2
+
+
+def test_a_job_that_ends_while_its_child_is_being_killed_was_late_all_the_same(bench: Make) -> None:
+    class Gone:
+        """A dead child whose slot was empty already."""
+
+        pid = 1
+        timed_out = Job(1, b"", time_limit_s=2.5)
+        load = Load()
+
+        def take_back(self) -> list[Job]:
+            return []
+
+        def running(self) -> None:
+            return None
+
+    b = bench(1)
+    Gone.load.add(Gone.timed_out, 0.0, 0.0)
+    Gone.load.add(Job(2, b""), 0.0, 0.0)
+    b.pool.on_end(Gone(), "killed")  # type: ignore[arg-type]
+    assert (b.outcomes[1].timed_out, b.outcomes[1].lost) == (2.5, "killed")
+    assert (b.outcomes[2].timed_out, b.outcomes[2].lost) == (None, "killed before it reported this job")

@@ -56,7 +56,15 @@ def test_a_pool_without_children_is_refused_in_three_parts() -> None:
 
 
 def test_declares_what_the_pool_can_do() -> None:
-    assert PreforkPool.capabilities == {"terminate", "grow", "shrink", "hard_limit", "soft_limit"}
+    assert PreforkPool.capabilities == {
+        "terminate",
+        "grow",
+        "shrink",
+        "hard_limit",
+        "soft_limit",
+        "max_tasks",
+        "max_memory",
+    }
 
 
 @pytest.mark.parametrize("cut", [1, 7, 13, 64, 100_000])

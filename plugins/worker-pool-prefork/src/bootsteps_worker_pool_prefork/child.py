@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bootsteps import Runner
-from bootsteps_worker_pool_prefork.frames import FAILED, READY, Inbox, Record, pack, pack_outcomes, unpack_jobs
+from bootsteps_worker_pool_prefork.frames import FAILED, LEAVING, READY, Inbox, Record, pack, pack_outcomes, unpack_jobs
 from bootsteps_worker_pool_prefork.hygiene import be_a_child
 from bootsteps_worker_pool_prefork.limits import run_limited
+from bootsteps_worker_pool_prefork.recycle import Recycling, Share
 from bootsteps_worker_pool_prefork.shared import Claims, Slot
 
 __all__ = ["Equipment", "main"]
@@ -39,10 +40,14 @@ class Equipment:
     foreign: list[int]
     #: The signals that were blocked before all of them were.
     mask: Iterable[signal.Signals | int]
+    recycling: Recycling
 
 
 def main(equipment: Equipment) -> None:
-    """Run until the pool closes the socket. Never raises; ends the process with status 1 if the runner fails."""
+    """Run until the pool closes the socket, or the child's share is used up.
+
+    Never raises; ends the process with status 1 if the runner does not start.
+    """
     from billiard.process import current_process
 
     current_process().daemon = False  # or tasks could not have processes of their own
@@ -77,6 +82,7 @@ class _Work:
         self._claims = equipment.claims
         self._slot = equipment.slot
         self._runner = runner
+        self._share = Share(equipment.recycling)
         self._inbox = Inbox()
         self._queue: deque[tuple[int, bytes, float]] = deque()
         #: The job that was claimed last, if it was not the next in the queue.
@@ -92,6 +98,11 @@ class _Work:
             self._slot.begin(seq, started)  # before the claim: what is claimed and not reported is in the slot
             if self._claim(seq):
                 self._execute(seq, payload, soft_limit_s, started)
+                reason = self._share.used_up()
+                if reason is not None:  # what was not claimed is taken back by the pool
+                    self._report()
+                    self._socket.sendall(pack(LEAVING, 0, reason.encode()))
+                    return
             else:
                 self._slot.clear()
 

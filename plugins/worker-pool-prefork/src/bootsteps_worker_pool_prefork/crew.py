@@ -13,9 +13,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from bootsteps import Hub, Job, Runner, Timer, TimerEntry
-from bootsteps_worker_pool_prefork.frames import FAILED, Frame
+from bootsteps_worker_pool_prefork.frames import FAILED, LEAVING, Frame
 from bootsteps_worker_pool_prefork.hygiene import Descriptors
 from bootsteps_worker_pool_prefork.process import Child
+from bootsteps_worker_pool_prefork.recycle import NEVER, Recycling
 
 __all__ = ["Crew", "Customer"]
 
@@ -62,9 +63,11 @@ class Crew:
         customer: Customer,
         log: logging.Logger,
         announce: Callable[..., Any],
+        recycling: Recycling = NEVER,
     ) -> None:
         self._hub, self._timer, self._make_runner = hub, timer, make_runner
         self._customer, self._log, self._announce = customer, log, announce
+        self._recycling = recycling
         self._places: dict[int, _Place] = {}
         self._leaving: list[Child] = []
         self._stopping = False
@@ -118,7 +121,7 @@ class Crew:
     def _fork(self, index: int) -> Child:
         self._warn_of_threads()
         siblings = [fd for child in self.everyone for fd in child.descriptors()]
-        child = Child(index, self._make_runner, self._descriptors, siblings)
+        child = Child(index, self._make_runner, self._descriptors, siblings, self._recycling)
         self._hub.add_reader(child.fd, self._on_readable, child)
         self._hub.add_reader(child.ended, self._on_ended, child)
         return child
@@ -158,6 +161,9 @@ class Crew:
             if frame.kind == FAILED:
                 text = frame.body.decode(errors="replace")
                 self._log.error("child %s could not start its runner:\n%s", child.pid, text)
+            elif frame.kind == LEAVING:
+                child.told = True
+                self._log.info("child %s is replaced: %s", child.pid, frame.body.decode(errors="replace"))
         if frames:
             self._customer.on_frames(child, frames)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from bootsteps import Job, Outcome
 from bootsteps_worker_pool_prefork.limits import capped
 
-__all__ = ["FAILED", "JOBS", "OUTCOMES", "READY", "Frame", "Inbox", "Record"]
+__all__ = ["FAILED", "JOBS", "LEAVING", "OUTCOMES", "READY", "Frame", "Inbox", "Record"]
 
 #: Pool to child: jobs to run.
 JOBS = 1
@@ -20,6 +20,8 @@ READY = 2
 OUTCOMES = 3
 #: Child to pool: its runner did not start; the body is the traceback.
 FAILED = 4
+#: Child to pool: it has used up its share, has reported everything and ends; the body says why.
+LEAVING = 5
 
 #: Kind, number of entries, bytes that follow.
 HEADER = struct.Struct("<BIQ")

@@ -12,14 +12,15 @@ from typing import Any
 
 from bootsteps import Hub, Job, Outcome, Runner, RunningJob, Timer, TimerEntry
 from bootsteps_worker_pool_prefork.crew import Crew
-from bootsteps_worker_pool_prefork.frames import OUTCOMES, READY, Frame, unpack_outcomes
+from bootsteps_worker_pool_prefork.frames import LEAVING, OUTCOMES, READY, Frame, unpack_outcomes
 from bootsteps_worker_pool_prefork.limits import Deadlines
 from bootsteps_worker_pool_prefork.load import OVERDUE_S, RunTimes
 from bootsteps_worker_pool_prefork.process import Child
+from bootsteps_worker_pool_prefork.recycle import NEVER, Recycling
 
 __all__ = ["CAPABILITIES", "PreforkPool"]
 
-CAPABILITIES = frozenset({"terminate", "grow", "shrink", "hard_limit", "soft_limit"})
+CAPABILITIES = frozenset({"terminate", "grow", "shrink", "hard_limit", "soft_limit", "max_tasks", "max_memory"})
 
 
 class PreforkPool:
@@ -35,11 +36,13 @@ class PreforkPool:
         concurrency: int,
         log: logging.Logger,
         announce: Callable[..., Any] = lambda hook, **facts: None,
+        recycling: Recycling = NEVER,
     ) -> None:
         self._first_size = concurrency
         self._timer = timer
         self._announce = announce
-        self._crew = Crew(hub, timer, make_runner, self, log, announce)
+        self._crew = Crew(hub, timer, make_runner, self, log, announce, recycling)
+        self._recycling = recycling
         self._times = RunTimes()
         self._report: Callable[[Sequence[Outcome]], None] = lambda outcomes: None
         #: Jobs that no child has.
@@ -150,6 +153,9 @@ class PreforkPool:
                 self._times.note(job.kind, outcome.runtime_s)
         child.load.reported(time.monotonic())
         child.reported += len(outcomes)
+        if any(frame.kind == LEAVING for frame in frames):
+            child.ready = False
+            self._take_back(child)
         self._dispatch()
         if outcomes:
             self._report(outcomes)
@@ -217,7 +223,7 @@ class PreforkPool:
             "implementation": "bootsteps:prefork",
             "max-concurrency": self.concurrency,
             "processes": [child.pid for child in children],
-            "max-tasks-per-child": "N/A",
+            "max-tasks-per-child": self._recycling.jobs or "N/A",
             "put-guarded-by-semaphore": False,
             "timeouts": [0, 0],
             "writes": _writes(children),

@@ -15,6 +15,7 @@ from bootsteps_worker_pool_prefork.child import REPORT_MOST, Equipment, main
 from bootsteps_worker_pool_prefork.frames import Frame, Inbox, pack_jobs
 from bootsteps_worker_pool_prefork.hygiene import Descriptors, signals_held
 from bootsteps_worker_pool_prefork.load import Load
+from bootsteps_worker_pool_prefork.recycle import NEVER, Recycling
 from bootsteps_worker_pool_prefork.shared import Claims, Slot
 
 __all__ = ["Child"]
@@ -24,10 +25,16 @@ class Child:
     """A child process with its socket, its claims and what it was given. Making one forks it. Loop thread only."""
 
     def __init__(
-        self, index: int, make_runner: Callable[[], Runner], descriptors: Descriptors, siblings: Iterable[int]
+        self,
+        index: int,
+        make_runner: Callable[[], Runner],
+        descriptors: Descriptors,
+        siblings: Iterable[int],
+        recycling: Recycling = NEVER,
     ) -> None:
         #: Its place among the children, from 0; a replacement gets the same.
         self.index = index
+        self._recycling = recycling
         self.load = Load()
         self.inbox = Inbox()
         #: Its runner has started.
@@ -67,7 +74,8 @@ class Child:
         from billiard.context import ForkContext
 
         with signals_held() as mask:
-            equipment = Equipment(os.getpid(), theirs, self._claims, self._slot, make_runner, foreign, mask)
+            shared = self._claims, self._slot
+            equipment = Equipment(os.getpid(), theirs, *shared, make_runner, foreign, mask, self._recycling)
             name = f"ForkPoolWorker-{self.index + 1}"  # `%i` of Celery counts from 1, the attribute from 0
             self._process = ForkContext().Process(target=main, args=(equipment,), name=name, daemon=True)
             self._process.__dict__["index"] = self.index  # where Celery's users look for it

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from bootsteps import HUB, POOL, RUNNER, TIMER, WORKER_CONCURRENCY, SettingError, StartStopStep, WorkerView
+from bootsteps import (
+    HUB,
+    POOL,
+    RUNNER,
+    TIMER,
+    WORKER_CONCURRENCY,
+    WORKER_MAX_MEMORY_PER_CHILD,
+    WORKER_MAX_TASKS_PER_CHILD,
+    Setting,
+    SettingError,
+    StartStopStep,
+    WorkerView,
+)
 from bootsteps_worker_pool_prefork.cores import usable_cores
 from bootsteps_worker_pool_prefork.pool import CAPABILITIES
 from bootsteps_worker_pool_prefork.pool import PreforkPool as Pool
+from bootsteps_worker_pool_prefork.recycle import Recycling
 
 __all__ = ["PreforkPool"]
 
@@ -22,7 +35,7 @@ class PreforkPool(StartStopStep):
     choice = "prefork"
     provides = (POOL,)
     requires = (HUB, TIMER, RUNNER)
-    settings = (WORKER_CONCURRENCY,)
+    settings = (WORKER_CONCURRENCY, WORKER_MAX_TASKS_PER_CHILD, WORKER_MAX_MEMORY_PER_CHILD)
     capabilities = CAPABILITIES
     stop_timeout_s = 30.0
 
@@ -38,6 +51,10 @@ class PreforkPool(StartStopStep):
             size or usable_cores(),
             worker.log,
             worker.hooks.announce,
+            Recycling(
+                _positive(worker, WORKER_MAX_TASKS_PER_CHILD),
+                _positive(worker, WORKER_MAX_MEMORY_PER_CHILD),
+            ),
         )
 
     def start(self, worker: WorkerView) -> None:
@@ -55,3 +72,10 @@ class PreforkPool(StartStopStep):
 
     def info(self, worker: WorkerView) -> dict[str, Any]:
         return {"pool": dict(self.obj.info())}
+
+
+def _positive(worker: WorkerView, setting: Setting[int | None]) -> int | None:
+    value = worker.setting(setting)
+    if value is not None and value < 1:
+        raise SettingError(f"{setting.name} is {value}, and must be at least 1", (), "leave it out for no limit")
+    return value
