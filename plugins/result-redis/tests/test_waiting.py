@@ -272,3 +272,17 @@ def test_a_forked_child_has_connections_of_its_own(opened: Open) -> None:
     assert set(backend.wait(["later", "child"], 30)) == {"child"}
     backend.store([meta("later", "SUCCESS", 3)])
     assert set(backend.wait(["later"], 30)) == {"later"}
+
+
+def test_the_patience_with_a_broken_connection_begins_when_it_breaks(
+    opened: Open, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bootsteps_result_redis import backend as module
+
+    monkeypatch.setattr(module, "DEADLINE_S", 0.0)  # any wait is longer than that
+    waiting = Waiting(opened(), ["a"], None)
+    until(listens(server, "a"))
+    kill(server, "pubsub")
+    until(listens(server, "a"), "subscribing again")
+    opened().store([meta("a", "SUCCESS", 1)])
+    assert set(waiting.end()) == {"a"}
