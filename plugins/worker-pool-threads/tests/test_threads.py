@@ -353,6 +353,17 @@ def test_a_cold_end_waits_for_nothing_and_reports_nothing_later(make):
     assert bench.flushed == []
 
 
+def test_idle_threads_end_beside_one_that_hangs_also_when_told_twice(make):
+    for _ in range(20):
+        bench = make(8)
+        _, let_go = bench.hold(1)
+        bench.pool.stop(0.0)
+        bench.pool.terminate()
+        bench.until(lambda: len(ours()) == 1)
+        let_go()
+        bench.until(lambda: not ours())
+
+
 def test_a_listener_that_raises_does_not_keep_the_pool_from_stopping(make, caplog):
     bench = make(1)
 
