@@ -388,7 +388,9 @@ def test_no_job_can_be_ended_by_a_signal(make):
 def test_the_step_is_the_pool_and_busy_while_it_has_jobs():
     bench = Bench(1)
     with lifetime(ThreadPool, {HUB: bench.loop, RUNNER: lambda: Acts(bench)}, worker_concurrency=2) as worker:
-        bench.pool = worker.get(POOL)
+        pool = worker.get(POOL)
+        assert isinstance(pool, Pool)
+        bench.pool = pool
         bench.pool.connect(bench._take)
         bench.ready()
         seqs, let_go = bench.hold(2)
