@@ -88,7 +88,8 @@ def test_a_worker_without_a_pool_says_what_is_missing_and_who_offers_it(
     text = refusal(python, tmp_path, "worker", "-A", "proj")
     assert "step 'Requests' requires the service 'pool', which nothing installed offers" in text
     assert "  worker.steps:Requests (bootsteps-consumer-tasks 0.1.0)" in text
-    assert "  try: pip install bootsteps-worker-pool-prefork or bootsteps-worker-pool-solo or bootsteps-worker-pool-threads" in text
+    pools = " or ".join(f"bootsteps-worker-pool-{name}" for name in ("prefork", "solo", "threads"))
+    assert f"  try: pip install {pools}\n" in text
     assert refusal(python, tmp_path, "worker", "-A", "proj", "--dry-run") == text
 
 

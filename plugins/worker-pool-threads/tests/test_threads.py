@@ -353,6 +353,17 @@ def test_a_cold_end_waits_for_nothing_and_reports_nothing_later(make):
     assert bench.flushed == []
 
 
+def test_idle_threads_end_beside_one_that_hangs_also_when_told_twice(make):
+    for _ in range(20):
+        bench = make(8)
+        _, let_go = bench.hold(1)
+        bench.pool.stop(0.0)
+        bench.pool.terminate()
+        bench.until(lambda: len(ours()) == 1)
+        let_go()
+        bench.until(lambda: not ours())
+
+
 def test_a_listener_that_raises_does_not_keep_the_pool_from_stopping(make, caplog):
     bench = make(1)
 
@@ -377,7 +388,9 @@ def test_no_job_can_be_ended_by_a_signal(make):
 def test_the_step_is_the_pool_and_busy_while_it_has_jobs():
     bench = Bench(1)
     with lifetime(ThreadPool, {HUB: bench.loop, RUNNER: lambda: Acts(bench)}, worker_concurrency=2) as worker:
-        bench.pool = worker.get(POOL)
+        pool = worker.get(POOL)
+        assert isinstance(pool, Pool)
+        bench.pool = pool
         bench.pool.connect(bench._take)
         bench.ready()
         seqs, let_go = bench.hold(2)

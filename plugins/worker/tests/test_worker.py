@@ -276,7 +276,10 @@ def test_a_missing_pool_names_the_distributions_that_offer_one():
     app.steps["worker"].add(Needs)
     result = run(app)
     assert isinstance(result.exception, BootError)
-    assert "pip install bootsteps-worker-pool-prefork or bootsteps-worker-pool-solo or bootsteps-worker-pool-threads" in str(result.exception)
+    assert (
+        "pip install bootsteps-worker-pool-prefork or bootsteps-worker-pool-solo or bootsteps-worker-pool-threads"
+        in str(result.exception)
+    )
 
 
 def test_a_wrong_level_is_wrong_use():

@@ -84,6 +84,8 @@ class ThreadPool:
         """End the pool at once: what runs is reported as lost, and its threads are left to the end of the process."""
         self.close()
         desk, threads = self._desk, self._threads
+        if desk.ended.is_set():
+            return  # to empty the queue again would take away what wakes the idle ones
         desk.forget_jobs()
         outcomes = self._outcomes(desk.heard())
         lost = [job for thread in threads for job in list(thread.taken) if job.seq in self._jobs]
