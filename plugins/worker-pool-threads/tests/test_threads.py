@@ -10,14 +10,13 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bootsteps import HUB, POOL, RUNNER, App, Job, KernelError, Outcome
+from bootsteps.cores import usable_cores
 from bootsteps.testing import FakeHub, check_step, lifetime, make_blueprint
-from bootsteps_worker_pool_threads.cores import usable_cores
 from bootsteps_worker_pool_threads.pool import ThreadPool as Pool
 from bootsteps_worker_pool_threads.step import ThreadPool
 
@@ -416,13 +415,3 @@ def test_a_pool_without_threads_is_refused_in_three_parts():
     blueprint = make_blueprint([ThreadPool], {HUB: FakeHub(), RUNNER: Acts}, App(worker_concurrency=0))
     with pytest.raises(KernelError, match=r"worker_concurrency is 0(.|\n)*worker_pool_threads(.|\n)*try: -c 1"):
         blueprint.apply()
-
-
-def test_cores_heed_the_quota_of_every_group_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
-    (tmp_path / "own").write_text("0::/a/b\n")
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    assert usable_cores(tmp_path, tmp_path / "own") == 16
-    (tmp_path / "a" / "cpu.max").write_text("250000 100000\n")
-    (tmp_path / "a" / "b" / "cpu.max").write_text("max 100000\n")
-    assert usable_cores(tmp_path, tmp_path / "own") == 3

@@ -17,7 +17,7 @@ from bootsteps import (
     StartStopStep,
     WorkerView,
 )
-from bootsteps_worker_pool_prefork.cores import usable_cores
+from bootsteps.cores import usable_cores
 from bootsteps_worker_pool_prefork.pool import CAPABILITIES
 from bootsteps_worker_pool_prefork.pool import PreforkPool as Pool
 from bootsteps_worker_pool_prefork.recycle import Recycling

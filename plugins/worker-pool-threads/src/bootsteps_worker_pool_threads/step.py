@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bootsteps import HUB, POOL, RUNNER, WORKER_CONCURRENCY, SettingError, StartStopStep, WorkerView
-from bootsteps_worker_pool_threads.cores import usable_cores
+from bootsteps.cores import usable_cores
 from bootsteps_worker_pool_threads.pool import CAPABILITIES
 from bootsteps_worker_pool_threads.pool import ThreadPool as Pool
 

@@ -1,4 +1,4 @@
-"""How many cores this process may use."""
+"""How many cores this process may use: the default of `worker_concurrency` for every pool that can use them."""
 
 from __future__ import annotations
 
