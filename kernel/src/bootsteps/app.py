@@ -83,7 +83,7 @@ def find_app(spec: str) -> App:
         near = did_you_mean(attribute, vars(module)) if attribute else ""
         raise UnknownName(what, (f"-A {spec}",), near or "name it: -A MODULE:ATTRIBUTE")
     what = f"{spec!r} is a {type(found).__name__}, not an application"
-    raise LoadError(what, (f"-A {spec}",), "name a bootsteps.App, e.g. app = bootsteps_tasks.App('name')")
+    raise LoadError(what, (f"-A {spec}",), "name a bootsteps.App or one of a class derived from it")
 
 
 def _import(name: str) -> Any:

@@ -31,7 +31,7 @@ class Candidate:
 
     name: str
     cls: type[Step]
-    #: For messages: `worker.steps:Pool (bootsteps-worker-pool-solo 0.1.0)`, or the class in `app.steps`.
+    #: For messages: `worker.steps:Pulse (my-pulse 1.0)`, or the class in `app.steps`.
     origin: str
     dist: str = ""
     version: str = ""
