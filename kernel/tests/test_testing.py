@@ -155,3 +155,15 @@ def test_fakes_of_the_standard_services_are_given_unless_others_are():
             parent.get(REQUESTS).running()
 
     check_step(Uses)
+
+
+def test_a_step_may_require_a_fake_by_the_name_of_the_guides():
+    class Pulse(Step):
+        requires = ("Timer",)
+
+        def start(self, parent):
+            parent.on_stop(parent.timer.call_repeatedly(60.0, print).cancel)
+
+    check_step(Pulse)
+    with lifetime(Pulse, {TIMER: FakeTimer()}) as parent:
+        assert parent.timer.pending == 1

@@ -207,27 +207,28 @@ def make_blueprint(
     steps: Sequence[type[Step]], services: Mapping[ServiceKey[Any], Any] | None = None, app: App | None = None,
     parent: Parent | None = None,
 ) -> Blueprint:  # fmt: skip
-    """Return a blueprint of just these step classes and a step that lends `services`; nothing installed joins it."""
+    """Return a blueprint of just these step classes and steps that lend `services`; nothing installed joins it."""
     app = app or (parent.app if parent else App())
     app.steps["test"].update(steps)
-    if services:
-        app.steps["test"].add(_lender(dict(services)))
+    app.steps["test"].update(_lender(key, value) for key, value in (services or {}).items())
     plan = compose(app, Catalogue(()), "test")
     return Blueprint(plan, parent or Parent(app, hostname="test@localhost"))
 
 
-def _lender(services: dict[ServiceKey[Any], Any]) -> type[Step]:
-    class Fakes(Step):
-        provides = tuple(services)
+def _lender(key: ServiceKey[Any], value: Any) -> type[Step]:
+    """Return a step that lends a fake, named as the guides name it: TIMER comes from `Timer`."""
+
+    class Fake(Step):
+        name = key.name.capitalize()
+        provides = (key,)
 
         def start(self, parent: View) -> None:
-            for key, value in services.items():
-                parent.lend(key, value)
+            parent.lend(key, value)
 
         def create(self, parent: View) -> None:
             self.start(parent)
 
-    return Fakes
+    return Fake
 
 
 def _view(blueprint: Blueprint, cls: type[Step]) -> View:
