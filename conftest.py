@@ -4,21 +4,33 @@ This file stands in the root, since plugins that speak to Redis or RabbitMQ need
 """
 
 import os
+import socket
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from services import ServerMissing, rabbitmq_server, redis_server
+from services import ServerMissing, postgresql_server, rabbitmq_server, redis_server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--require-services",
         action="store_true",
-        help="fail, instead of skip, the tests whose server (redis-server, RabbitMQ) is not installed",
+        help="fail, instead of skip, the tests whose server (redis-server, RabbitMQ, PostgreSQL) is not installed",
     )
+
+
+@pytest.fixture(autouse=True)
+def _no_default_timeout(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep what a peer does in this process (kombu's Connection.collect, in two threads) from all later sockets."""
+    yield
+    left = socket.getdefaulttimeout()
+    if left is not None:
+        socket.setdefaulttimeout(None)
+        warnings.warn(f"{request.node.nodeid} left a default timeout of {left} s for sockets", stacklevel=1)
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +49,15 @@ def amqp_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     One node serves the whole session: use queue and exchange names of your own.
     """
     yield from service(request, "TEST_AMQP_URL", rabbitmq_server, tmp_path_factory.mktemp("rabbitmq"))
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL for these tests: TEST_POSTGRESQL_URL, else a private server (as SQLAlchemy writes it).
+
+    One server serves the whole session: use table names of your own.
+    """
+    yield from service(request, "TEST_POSTGRESQL_URL", postgresql_server, tmp_path_factory.mktemp("postgresql"))
 
 
 def service(

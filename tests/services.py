@@ -1,4 +1,4 @@
-"""Private servers for tests: a redis-server or a RabbitMQ node on free loopback ports, gone without a trace.
+"""Private servers for tests: Redis, RabbitMQ, PostgreSQL on free loopback ports, gone without a trace.
 
 Never the default ports: a machine that has these packages may run the system's own servers there.
 """
@@ -8,12 +8,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
-__all__ = ["ServerFailed", "ServerMissing", "rabbitmq_server", "redis_server"]
+__all__ = ["ServerFailed", "ServerMissing", "postgresql_server", "rabbitmq_server", "rabbitmqctl", "redis_server"]
 
 #: The package's wrapper in /usr/sbin insists on the user rabbitmq; the script that it calls does not.
 RABBITMQ = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/local/sbin/rabbitmq-server")
@@ -52,8 +54,10 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def rabbitmq_server(folder: Path) -> Iterator[str]:
+def rabbitmq_server(folder: Path, arguments: str = "") -> Iterator[str]:
     """Run a RabbitMQ node with its own port mapper (epmd); yield its URL. `folder` takes all its files.
+
+    `arguments`: further ones for Erlang, as `-rabbit consumer_timeout 2000`.
 
     Raises ServerMissing or ServerFailed.
     """
@@ -61,11 +65,52 @@ def rabbitmq_server(folder: Path) -> Iterator[str]:
     mapper = shutil.which("epmd")
     if program is None or mapper is None:
         raise ServerMissing("RabbitMQ is not installed; try: apt-get install rabbitmq-server")
-    url, processes = retried(lambda: start_rabbitmq(program, mapper, folder))
+    url, processes = retried(lambda: start_rabbitmq(program, mapper, folder, arguments))
     try:
         yield url
     finally:
         stop(processes)
+
+
+@contextmanager
+def postgresql_server(folder: Path) -> Iterator[str]:
+    """Run a PostgreSQL without durability; yield the URL of its database `postgres`. `folder` takes the log.
+
+    Raises ServerMissing or ServerFailed.
+    """
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    found = shutil.which("postgres") or (programs and str(programs[-1]))
+    if not found:
+        raise ServerMissing("PostgreSQL is not installed; try: apt-get install postgresql")
+    data = Path(tempfile.mkdtemp(prefix="postgresql-"))  # pytest's folders are closed to other users
+    try:
+        url, processes = retried(lambda: start_postgresql(Path(found).parent, data, folder))
+        try:
+            yield url
+        finally:
+            stop(processes)
+    finally:
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def rabbitmqctl(url: str, *words: str) -> str:
+    """Run the tool of the RabbitMQ at a URL, in that server's environment; return what it prints."""
+    found = f"RABBITMQ_NODE_PORT={urlsplit(url).port}".encode()
+    environments = (_read(path) for path in Path("/proc").glob("[0-9]*/environ"))
+    lines = next((text for text in environments if found in text.split(b"\0")), b"")
+    program = shutil.which("rabbitmqctl", path="/usr/lib/rabbitmq/bin") or shutil.which("rabbitmqctl")
+    if not lines or not program:
+        raise ServerMissing("rabbitmqctl, or the server's environment, cannot be found")
+    env = dict(line.decode().partition("=")[::2] for line in lines.split(b"\0") if b"=" in line)
+    command = [program, "-q", "-n", env["RABBITMQ_NODENAME"], *words]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 Started = tuple[str, list["subprocess.Popen[bytes]"]]
@@ -90,7 +135,7 @@ def start_redis(program: str, folder: Path) -> Started:
     return f"redis://127.0.0.1:{port}/0", [process]
 
 
-def start_rabbitmq(program: str, mapper_program: str, folder: Path) -> Started:
+def start_rabbitmq(program: str, mapper_program: str, folder: Path, arguments: str = "") -> Started:
     port, distribution, mapping = free_port(), free_port(), free_port()
     node_name = f"test{port}@localhost"
     folder.joinpath("plugins").write_text("[].\n")
@@ -112,7 +157,7 @@ def start_rabbitmq(program: str, mapper_program: str, folder: Path) -> Started:
         RABBITMQ_NODE_PORT=str(port),
         RABBITMQ_PID_FILE=str(folder / "pid"),
         # The schedulers would spin while idle and take the cores from what is being tested.
-        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
+        RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none " + arguments,
     )
     log = folder / f"rabbitmq-{port}.log"
     # The node would start a mapper of its own as a daemon and leave it behind, so ours comes first.
@@ -126,6 +171,23 @@ def start_rabbitmq(program: str, mapper_program: str, folder: Path) -> Started:
     return f"amqp://guest:guest@127.0.0.1:{port}//", processes
 
 
+def start_postgresql(programs: Path, data: Path, folder: Path) -> Started:
+    port, log = free_port(), folder / "postgresql.log"
+    user = "postgres" if os.geteuid() == 0 else None  # it refuses to be root
+    if not (data / "base").exists():
+        if user:
+            shutil.chown(data, user)
+        made = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync"]
+        done = subprocess.run(made, user=user, cwd=data, capture_output=True, text=True)
+        if done.returncode:
+            raise ServerFailed(f"initdb failed\n{done.stdout}{done.stderr}")
+    options = ["-D", str(data), "-p", str(port), "-k", str(data), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+    process = spawn([str(programs / "postgres"), *options], log, user=user)
+    ours = data / "postmaster.pid"
+    until_ready([process], log, REDIS_LIMIT_S, lambda: ours.exists() and "ready" in ours.read_text().split("\n")[-2])
+    return f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres", [process]
+
+
 def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -133,7 +195,9 @@ def free_port() -> int:
         return port
 
 
-def spawn(command: list[str], log: Path, env: dict[str, str] | None = None) -> "subprocess.Popen[bytes]":
+def spawn(
+    command: list[str], log: Path, env: dict[str, str] | None = None, user: str | None = None
+) -> "subprocess.Popen[bytes]":
     """Start a process in a session of its own (a Ctrl-C is for the tests) that writes to `log`."""
     with log.open("ab") as out:
         return subprocess.Popen(
@@ -142,7 +206,8 @@ def spawn(command: list[str], log: Path, env: dict[str, str] | None = None) -> "
             stdout=out,
             stderr=subprocess.STDOUT,
             env=env,
-            cwd=log.parent,
+            user=user,
+            cwd="/" if user else log.parent,
             start_new_session=True,
         )
 

@@ -323,9 +323,9 @@ def test_an_option_of_two_plugins(kernel: Kernel) -> None:
 
 
 def test_an_option_that_the_command_has_already(kernel: Kernel) -> None:
-    kernel.install("one", {"A": "A"}, "class A(Step): settings = (Setting('x', int, 1, flags=('-l',)),)\n")
+    kernel.install("one", {"A": "A"}, "class A(Step): settings = (Setting('x', int, 1, flags=('-n',)),)\n")
     text = kernel.refuse(*WORKER)
-    assert "option '-l' is declared twice: kernel worker has one of its own\n  worker.steps:A (one 1.0)\n" in text
+    assert "option '-n' is declared twice: kernel worker has one of its own\n  worker.steps:A (one 1.0)\n" in text
 
 
 def test_an_option_of_the_application_that_a_plugin_has(kernel: Kernel) -> None:
@@ -383,7 +383,7 @@ def test_a_mistake_that_a_step_finds_while_it_starts_undoes_the_boot(kernel: Ker
             def start(self, worker): raise KernelError("there is no disk", (), "buy one")
     """
     kernel.install("disk", {"A": "A", "B": "B"}, code)
-    done = kernel.run(*WORKER)
+    done = kernel.run(*WORKER, "--quiet")
     assert (done.returncode, done.stdout) == (2, "A started\nA stopped\n")
     assert done.stderr == "Error: there is no disk\n  worker.steps:B (disk 1.0)\n  try: buy one\n"
 

@@ -25,9 +25,14 @@ def test_the_boot_order_of_the_standard_set(pool: str) -> None:
     members = {re.split(r"[<>=~\[; ]", requirement)[0] for requirement in STANDARD}
     plan = compose(App("proj", worker_pool=pool), Catalogue(plugin for plugin in scan() if plugin.dist in members))
     assert [step.name for step in plan.order] == [
-        "Runner", "Timer", "Hub", "Signals", "Pool", "Requests", "Consumer",
+        "Daemon", "Pidfile", "Logging", "MemorySamples", "Revokes", "Runner", "Timer", "Beat", "Hub", "Signals",
+        "Debugger", "Restart", "Pool", "Autoreloader", "Health", "Requests", "Autoscaler", "StateDB", "Systemd",
+        "Consumer", "ControlSocket",
     ]  # fmt: skip
-    assert [step.name for step in plan.nested["Consumer"].order] == ["Connection", "Tasks", "event loop"]
+    assert [step.name for step in plan.nested["Consumer"].order] == [
+        "Connection", "Agent", "Events", "Gossip", "Heart", "Mingle", "Control", "Revocations", "Tasks", "Readiness",
+        "event loop",
+    ]  # fmt: skip
 
 
 SEEDS = range(20)

@@ -88,7 +88,9 @@ def test_a_worker_without_a_pool_says_what_is_missing_and_who_offers_it(
     text = refusal(python, tmp_path, "worker", "-A", "proj")
     assert "step 'Requests' requires the service 'pool', which nothing installed offers" in text
     assert "  worker.steps:Requests (bootsteps-consumer-tasks 0.1.0)" in text
-    pools = " or ".join(f"bootsteps-worker-pool-{name}" for name in ("prefork", "solo", "threads"))
+    pools = " or ".join(
+        f"bootsteps-worker-pool-{name}" for name in ("prefork", "solo", "threads", "asyncio", "gevent", "eventlet")
+    )
     assert f"  try: pip install {pools}\n" in text
     assert refusal(python, tmp_path, "worker", "-A", "proj", "--dry-run") == text
 
@@ -114,17 +116,19 @@ def test_the_smallest_worker_runs_a_task_end_to_end(environment: Environment, tm
 
 def test_commands_are_there_exactly_when_their_plugin_is(environment: Environment, tmp_path: Path) -> None:
     small = environment(*POOLLESS, "worker-pool-solo")
-    assert commands(small, tmp_path) == ["call", "plugins", "result", "worker"]
+    assert commands(small, tmp_path) == ["call", "plugins", "quarantine", "result", "worker"]
     assert "there is no command 'graph'" in refusal(small, tmp_path, "graph")
     drawn = environment(*POOLLESS, "worker-pool-solo", "graph")
-    assert commands(drawn, tmp_path) == ["call", "graph", "plugins", "result", "worker"]
+    assert commands(drawn, tmp_path) == ["call", "graph", "plugins", "quarantine", "result", "worker"]
     worker, consumer = json.loads(answer(drawn, tmp_path, "graph", "-A", "proj", "--format", "json"))["blueprints"]
     assert {step["distribution"]["name"] for step in (*worker["steps"], *consumer["steps"])} == {
         f"bootsteps-{name}" for name in (*POOLLESS, "worker-pool-solo")
     } - {"bootsteps-tasks", "bootsteps-transport-sqlite", "bootsteps-result-sqlite"}
 
 
-POOLS = {"worker-pool-solo", "worker-pool-prefork", "worker-pool-threads"}
+POOLS = {f"worker-pool-{name}" for name in ("prefork", "solo", "threads", "asyncio", "gevent", "eventlet")}
+#: Those of child processes.
+CHILDREN = POOLS - {"worker-pool-solo", "worker-pool-threads"}
 #: Each option, and the plugins of which one is enough to have it.
 OPTIONS = {
     "--grace": {"worker"},
@@ -134,8 +138,11 @@ OPTIONS = {
     "--soft-time-limit": {"consumer-tasks"},
     "--pool": POOLS,
     "--concurrency": POOLS,
-    "--max-tasks-per-child": POOLS,
-    "--max-memory-per-child": POOLS,
+    "--max-tasks-per-child": POOLS - {"worker-pool-threads"},
+    "--max-memory-per-child": POOLS - {"worker-pool-threads"},
+    "--max-memory-per-child-hard": CHILDREN,
+    "--pool-start-method": {"worker-pool-prefork", "worker-pool-asyncio"},
+    "--pool-children": CHILDREN - {"worker-pool-prefork"},
 }
 
 
@@ -145,7 +152,7 @@ def test_options_are_there_exactly_when_their_plugin_is(environment: Environment
         ("worker", "worker-hub", "worker-timer", "consumer"),
         POOLLESS,
         (*POOLLESS, "worker-pool-solo"),
-        ("worker", "worker-pool-prefork"),
+        ("worker", "worker-pool-prefork", "pool-processes"),
     ]
     for plugins in sets:
         python = environment(*plugins)

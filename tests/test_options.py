@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
+from bootsteps.cores import usable_cores
 from bootsteps_tasks import App
-from workers import running_worker
+from workers import TASKS, running_worker
 
 pytest.importorskip("bootsteps_worker_pool_solo")
 
@@ -33,10 +35,25 @@ def folder(tmp_path: Path) -> Path:
 DRY = ("worker", "-P", "solo", "--dry-run")
 
 
+@pytest.mark.parametrize("given", ["auto", "0"])
+def test_a_pool_of_the_usual_size_may_be_asked_for(tmp_path, redis_url, given):
+    pytest.importorskip("bootsteps_worker_pool_prefork")
+    with running_worker(tmp_path, "-c", given, broker=f"{redis_url.rpartition('/')[0]}/13") as worker:
+        assert len(worker.children()) == usable_cores()
+        assert worker.stop() == 0
+
+
+def test_a_size_that_is_no_number_is_wrong_use(folder):
+    status, _, err = kernel(folder, "-A", "proj", "worker", "-c", "many", "--dry-run")
+    assert status == 2
+    assert "a number is wanted, or auto" in err
+    assert "Traceback" not in err
+
+
 @pytest.mark.parametrize("words", [("-A", "proj", *DRY), (*DRY, "-A", "proj"), ("--app=proj:other", *DRY)])
 def test_the_application_may_be_named_before_or_after_the_command(folder, words):
     status, out, err = kernel(folder, *words, "-n", "w@%%h")
-    assert (status, out[:20]) == (0, "w@%h would start: Ru"), err
+    assert (status, out[:20]) == (0, "w@%h would start: Lo"), err
 
 
 def test_the_environment_may_name_the_application(folder):
@@ -61,7 +78,7 @@ def test_every_level_of_the_log_is_known_in_any_case(folder, level):
 
 def test_an_unknown_level_is_wrong_use(folder):
     status, _, err = kernel(folder, *DRY, "-A", "proj", "-l", "LOUD")
-    assert (status, "'LOUD' is not one of" in err) == (2, True)
+    assert (status, "'LOUD': it is one of DEBUG, INFO" in err) == (2, True)
 
 
 def test_an_unknown_queue_is_refused_when_none_may_be_made(folder):
@@ -72,6 +89,18 @@ def test_an_unknown_queue_is_refused_when_none_may_be_made(folder):
     assert status == 2
     assert "no queue is called 'nope'" in err
     assert "task_create_missing_queues" in err
+
+
+def test_an_excluded_queue_is_not_consumed_and_an_unknown_one_refused(tmp_path):
+    app = TASKS.replace('App("proj")', 'App("proj", task_queues=["orders", "images", "mail"])')
+    with running_worker(tmp_path, "-P", "solo", "-X", "images", app=app) as worker:
+        worker.until_logged("consuming from orders, mail\n")
+        assert worker.stop() == 0
+    with running_worker(tmp_path, "-P", "solo", "-Q", "mail,images", "-X", "image", app=app, ready=False) as worker:
+        assert worker.wait() == 2
+        assert "'image' cannot be excluded: the queues are images, mail" in worker.log
+        assert "did you mean 'images'?" in worker.log
+        assert "Traceback" not in worker.log
 
 
 def test_a_quarantined_plugin_is_named_in_the_log(folder):
@@ -100,7 +129,7 @@ def test_modules_of_the_settings_are_imported_when_the_worker_starts(tmp_path, m
 
         class Shows(bootsteps.Step):
             def start(self, worker):
-                print("commands:", list(worker.blueprint.plan.commands))
+                print("commands:", [c for c in worker.blueprint.plan.commands if c == "colour"])
 
         app.steps["worker"].add(Shows)
     """
@@ -110,3 +139,89 @@ def test_modules_of_the_settings_are_imported_when_the_worker_starts(tmp_path, m
         client.close()
         assert worker.stop() == 0
     assert "commands: ['colour']" in worker.log
+
+
+def test_every_command_of_an_application_takes_its_preload_options_and_tells_them(folder):
+    (folder / "loaded.py").write_text(
+        textwrap.dedent("""
+            import click
+            from bootsteps_tasks import App
+            app = App("proj")
+            app.user_options["preload"].add(click.Option(["--tenant", "-Z"], default="none", help="whose tasks"))
+
+            @app.task(name="add")
+            def add(x, y):
+                return x + y
+
+            @app.hooks.connect("user_preload_options")
+            def chosen(command, options):
+                print(command, options)
+        """)
+    )
+    assert "worker {'tenant': 'acme'}" in kernel(folder, *DRY, "-A", "loaded", "--tenant", "acme")[1]
+    status, out, err = kernel(folder, "-A", "loaded", "call", "add", "-a", "[1, 2]", "-Z", "acme")
+    assert (status, out.splitlines()[0]) == (0, "call {'tenant': 'acme'}"), err
+    assert "whose tasks" in kernel(folder, "-A", "loaded", "call", "--help")[1]
+    assert "whose tasks" not in kernel(folder, "call", "--help")[1]
+
+
+def test_events_takes_the_applications_options_for_it(folder):
+    pytest.importorskip("bootsteps_consumer_events")
+    (folder / "watched.py").write_text(
+        "from bootsteps_tasks import App\nfrom bootsteps.cli import Option\napp = App('proj')\n"
+        "app.user_options['events'].add(Option('--mine', help='an option of events'))\n"
+    )
+    assert "an option of events" in kernel(folder, "-A", "watched", "events", "--help")[1]
+    assert "an option of events" not in kernel(folder, "-A", "watched", "call", "--help")[1]
+
+
+def test_a_pool_of_the_applications_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    app = """
+        from bootsteps_tasks import App
+        from bootsteps_worker_pool_solo.step import SoloPool
+        app = App("proj")
+
+        class Mine(SoloPool):
+            name = "MyPool"
+            choice = "mine"
+
+            def start(self, worker):
+                super().start(worker)
+                print("a pool of my own")
+
+        app.steps["worker"].add(Mine)
+
+        @app.task
+        def add(x, y):
+            return x + y
+    """
+    with running_worker(tmp_path, "-P", "mine", app=app) as worker:
+        client = App("proj")
+        assert client.send_task("proj.add", (40, 2)).get(timeout=10) == 42
+        client.close()
+        assert worker.stop() == 0
+    assert "a pool of my own" in worker.log
+
+
+def test_solo_runs_one_task_at_a_time_and_reserves_for_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    app = """
+        import bootsteps
+        from bootsteps_tasks import App
+        app = App("proj")
+
+        class Shows(bootsteps.Step):
+            requires = ("Tasks",)
+
+            def start(self, consumer):
+                print("reserves", consumer.qos.value)
+
+        app.steps["consumer"].add(Shows)
+    """
+    with running_worker(tmp_path, "-P", "solo", "--prefetch-multiplier", "3", app=app) as worker:
+        assert worker.stop() == 0
+    assert "reserves 3\n" in worker.log
+    status, _, err = kernel(tmp_path, "-A", "proj", *DRY, "-c", "4")
+    assert status == 2
+    assert "solo" in err

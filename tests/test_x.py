@@ -102,11 +102,12 @@ def test_what_each_verb_becomes() -> None:
     assert commands("run", ["plugins", "list"])[-3:] == ["kernel", "plugins", "list"]
     assert commands("test", ["-x"])[-2:] == ["pytest", "-x"]
     assert commands("tox", ["-l"])[-2:] == ["tox", "-l"]
+    assert commands("bench", ["--full"])[-3:] == ["python", "benchmarks/compare.py", "--full"]
 
 
 def test_help_teaches_and_an_unknown_verb_is_an_error() -> None:
     shown = subprocess.run([str(ROOT / "x"), "--help"], capture_output=True, text=True, check=True).stdout
-    assert all(f"./x {verb}" in shown for verb in ("run", "test", "tox", "lint"))
+    assert all(f"./x {verb}" in shown for verb in ("run", "test", "tox", "lint", "bench"))
     wrong = subprocess.run([str(ROOT / "x"), "worker"], capture_output=True, text=True)
     assert (wrong.returncode, wrong.stderr) == (
         2,

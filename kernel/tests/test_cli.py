@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -67,11 +68,11 @@ def test_help_lists_installed_commands_and_a_broken_one_as_broken(make_dist):
         {"kernel.commands": {"hello": "cmds_module:hello", "bad": "cmds_bad:x", "odd": "cmds_module:__name__"}},
         {"cmds_module": COMMANDS, "cmds_bad": "raise RuntimeError('no good')"},
     )
-    text = run("--help").output
-    assert "hello    Say hello." in text
-    assert "bad      [broken: cmds: no good]" in text
-    assert "odd      [broken: cmds: a kernel command must be a click command, not a str]" in text
-    assert "plugins  Look at the installed plugins." in text
+    text = re.sub(r"\s+", " ", run("--help").output)  # columns are as wide as the longest name installed
+    assert "hello Say hello." in text
+    assert "bad [broken: cmds: no good]" in text
+    assert "odd [broken: cmds: a kernel command must be a click command, not a str]" in text
+    assert "plugins Look at the installed plugins." in text
     assert run("hello").output == "hello\n"
 
 
@@ -157,7 +158,11 @@ SIZE = Setting("made_size", int, 3, unit="pieces", flags=("-z", "--made-size"), 
 
 
 class Sized(Step):
-    settings = (SIZE, Setting("made_flag", bool, True, help="Whether."))
+    settings = (
+        SIZE,
+        Setting("made_flag", bool, True, help="Whether."),
+        Setting("made_less", bool, False, flags=("--without-this",), help="Less."),
+    )
 
 
 def session_with(app: App) -> Session:
@@ -176,6 +181,7 @@ def test_settings_of_steps_are_options_grouped_by_owner():
     assert "application:" in text
     assert "How many. [pieces]  [default: 3]" in text
     assert "--made-flag / --no-made-flag" in text
+    assert "--without-this / --with-this" in text
 
 
 def test_an_option_sets_the_setting_above_all_others(monkeypatch):
@@ -241,6 +247,32 @@ def test_wrong_use_is_told_in_three_parts(capsys):
     assert status == 2
     assert text.startswith("Error: No such option '--jsn'")
     assert "\n  kernel plugins list\n  try: kernel plugins list --help\n" in text
+
+
+@pytest.mark.parametrize("words", [["--workdir", "{}", "plugins", "list", "-A", "there"],
+                                   ["plugins", "list", "--workdir={}", "-A", "there"]])  # fmt: skip
+def test_the_folder_of_the_application_is_gone_to_first(tmp_path, monkeypatch, words):
+    folder = tmp_path / "sub"
+    folder.mkdir()
+    (folder / "there.py").write_text("import bootsteps\napp = bootsteps.App('there')\nprint('imported')\n")
+    command = [sys.executable, "-m", "bootsteps", *(word.format("sub") for word in words)]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout.startswith("imported\n")) == (0, True), done.stderr
+
+
+def test_a_folder_that_is_not_there_is_told(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, text = failing(capsys, "plugins", "list", "--workdir", "nowhere")
+    assert status == 2
+    assert "cannot go to the folder 'nowhere': No such file or directory" in text
+    assert "try: make it" in text
+
+
+def test_what_was_taken_can_be_said_again():
+    session = Session()
+    session.take("proj:app", ("Mingle", "Beat"), None)
+    session.take(None, ("Beat",), "quarantine")
+    assert session.words() == ["--app=proj:app", "--on-plugin-error=quarantine", "--without=Mingle", "--without=Beat"]
 
 
 def test_without_and_quarantine_are_read_before_the_plugins_are(make_dist, capsys):

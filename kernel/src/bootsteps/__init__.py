@@ -1,52 +1,61 @@
 """Compose a worker from steps that are found through entry points.
 
 This page is the public interface; what is not listed here, or in `bootsteps.testing` and `bootsteps.cli`, is private.
+
+Nothing is imported before it is asked for: a program that needs a part, as `kernel --version`, pays for that part.
 """
 
-from bootsteps.app import App, find_app
-from bootsteps.blueprint import Blueprint, State
-from bootsteps.commands import Command, Commands, control_command, inspect_command
-from bootsteps.deadline import deadline
-from bootsteps.discovery import Catalogue, Plugin, scan
-from bootsteps.errors import (
-    BootError,
-    CommandError,
-    DeadlineExceeded,
-    KernelError,
-    SettingError,
-    UndeclaredAccess,
-)
-from bootsteps.hooks import Hooks, hookimpl
-from bootsteps.plan import Candidate, LeftOut, Plan
-from bootsteps.resolve import compose
-from bootsteps.services import (
-    HUB,
-    POOL,
-    REQUESTS,
-    RUNNER,
-    TIMER,
-    WORKER_CONCURRENCY,
-    WORKER_MAX_MEMORY_PER_CHILD,
-    WORKER_MAX_TASKS_PER_CHILD,
-    WORKER_POOL,
-    Hub,
-    InterruptibleRunner,
-    Job,
-    Outcome,
-    Pool,
-    RequestLog,
-    Runner,
-    RunningJob,
-    RunningRequest,
-    ServiceKey,
-    Timer,
-    TimerEntry,
-)
-from bootsteps.settings import Setting, Settings
-from bootsteps.step import ConsumerStep, Demand, StartStopStep, Step
-from bootsteps.view import CommandView, ConsumerView, Parent, View, WorkerView
+from __future__ import annotations
+
+TYPE_CHECKING = False  # not typing's, whose import would be half of what `kernel --version` takes
+if TYPE_CHECKING:
+    from bootsteps.app import App, find_app
+    from bootsteps.blueprint import Blueprint, State
+    from bootsteps.commands import Command, Commands, control_command, inspect_command
+    from bootsteps.deadlines import deadline
+    from bootsteps.discovery import Catalogue, Plugin, scan
+    from bootsteps.errors import (
+        BootError,
+        CommandError,
+        DeadlineExceeded,
+        KernelError,
+        SettingError,
+        UndeclaredAccess,
+    )
+    from bootsteps.hooks import Hooks, hookimpl
+    from bootsteps.plan import Candidate, LeftOut, Plan
+    from bootsteps.resolve import compose
+    from bootsteps.services import (
+        HUB,
+        POOL,
+        REQUESTS,
+        RUNNER,
+        TIMER,
+        WORKER_CONCURRENCY,
+        WORKER_MAX_MEMORY_PER_CHILD,
+        WORKER_MAX_TASKS_PER_CHILD,
+        WORKER_POOL,
+        AsyncRunner,
+        Hub,
+        InterruptibleRunner,
+        Job,
+        Outcome,
+        Pool,
+        RequestLog,
+        Runner,
+        RunningJob,
+        RunningRequest,
+        ServiceKey,
+        Timer,
+        TimerEntry,
+        WatchfulPool,
+    )
+    from bootsteps.settings import Setting, Settings
+    from bootsteps.step import ConsumerStep, Demand, StartStopStep, Step
+    from bootsteps.view import CommandView, ConsumerView, Parent, View, WorkerView
 
 __version__ = "0.1.0"
+
 
 __all__ = [
     "HUB",
@@ -59,6 +68,7 @@ __all__ = [
     "WORKER_MAX_TASKS_PER_CHILD",
     "WORKER_POOL",
     "App",
+    "AsyncRunner",
     "Blueprint",
     "BootError",
     "Candidate",
@@ -97,6 +107,7 @@ __all__ = [
     "TimerEntry",
     "UndeclaredAccess",
     "View",
+    "WatchfulPool",
     "WorkerView",
     "__version__",
     "compose",
@@ -107,3 +118,40 @@ __all__ = [
     "inspect_command",
     "scan",
 ]
+
+#: Where each public name is at home, for the machine; what stands above is for type checkers.
+_HOMES = {
+    "app": "App find_app",
+    "blueprint": "Blueprint State",
+    "commands": "Command Commands control_command inspect_command",
+    "deadlines": "deadline",
+    "discovery": "Catalogue Plugin scan",
+    "errors": "BootError CommandError DeadlineExceeded KernelError SettingError UndeclaredAccess",
+    "hooks": "Hooks hookimpl",
+    "plan": "Candidate LeftOut Plan",
+    "resolve": "compose",
+    "services": (
+        "HUB POOL REQUESTS RUNNER TIMER "
+        "WORKER_CONCURRENCY WORKER_MAX_MEMORY_PER_CHILD WORKER_MAX_TASKS_PER_CHILD WORKER_POOL "
+        "AsyncRunner Hub InterruptibleRunner Job Outcome Pool RequestLog Runner RunningJob RunningRequest ServiceKey "
+        "Timer TimerEntry WatchfulPool"
+    ),
+    "settings": "Setting Settings",
+    "step": "ConsumerStep Demand StartStopStep Step",
+    "view": "CommandView ConsumerView Parent View WorkerView",
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for (PEP 562)."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

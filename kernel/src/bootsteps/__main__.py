@@ -1,5 +1,5 @@
 """`python -m bootsteps` is `kernel`."""
 
-from bootsteps.cli import main
+from bootsteps.program import main
 
 main()

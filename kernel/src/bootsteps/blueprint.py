@@ -6,16 +6,18 @@ import inspect
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
-from bootsteps.deadline import deadline
+from bootsteps.commands import Command
+from bootsteps.deadlines import deadline
 from bootsteps.errors import BootError, DeadlineExceeded, KernelError, MissingRequirement
 from bootsteps.hooks import Hooks
 from bootsteps.plan import Candidate, LeftOut, Plan
+from bootsteps.services import ServiceKey
 from bootsteps.step import Step
 from bootsteps.view import Access, Parent, View
 
@@ -86,6 +88,12 @@ class Blueprint:
     def view(self, name: str) -> View:
         """Return the named step's view of the parent."""
         return self._slots[name].view
+
+    def command_view(self, command: Command, also: Sequence[ServiceKey[Any]] = ()) -> View:
+        """Return the view of the parent for a remote command: the services that it requires, and these."""
+        reads = frozenset(key.name for key in (*command.requires, *also))
+        logger = logging.getLogger(f"{self.plan.blueprint}.{command.name}")
+        return View(self.parent, Access(command.name, f"remote command {command.name!r}", logger, reads))
 
     def nested(self, step: str, parent: Parent) -> Blueprint:
         """Return a blueprint for what the named step runs."""
@@ -292,7 +300,8 @@ class Blueprint:
         """Return the facts that the started steps tell, merged."""
         facts: dict[str, Any] = {}
         for slot in [slot for slot in self._slots.values() if slot.started]:
-            facts.update(slot.step.info(slot.view) or {})
+            with self._logged(slot, "info"):  # one that fails does not hide the others
+                facts.update(slot.step.info(slot.view) or {})
         return facts
 
     def join(self, timeout: float | None = None) -> bool:

@@ -11,10 +11,10 @@ from bootsteps.errors import CycleError, DuplicateName, LackingCapability
 if TYPE_CHECKING:
     import networkx as nx
 
-    from bootsteps.plan import Plan
+    from bootsteps.plan import Candidate, Plan
     from bootsteps.settings import Setting, Settings
 
-__all__ = ["cycles_of", "repeated_declarations", "unmet_demands"]
+__all__ = ["cycles_of", "repeated_declarations", "unmet_demands", "unread_settings"]
 
 
 def repeated_declarations(declared: Iterable[tuple[Setting[Any], str]]) -> Iterator[DuplicateName]:
@@ -39,6 +39,25 @@ def unmet_demands(plan: Plan, conf: Settings) -> Iterator[LackingCapability]:
                 who = f"{kind} {lender.cls.choice or lender.name!r}"
                 what = f"{demand.because} needs {demand.capability!r}, which {who} cannot do"
                 yield LackingCapability(what, (lender.origin,), f"remove it, or choose another {kind}")
+
+
+def unread_settings(
+    declared: Iterable[tuple[Setting[Any], Candidate]], rejected: Iterable[Candidate], chosen: Plan, conf: Settings
+) -> Iterator[LackingCapability]:
+    """Find the settings that were given and that only steps read which were not chosen."""
+    losers = {candidate.origin: candidate for candidate in rejected}
+    readers: dict[str, list[Candidate]] = defaultdict(list)
+    for setting, candidate in declared:
+        readers[setting.name].append(candidate)
+    for name, candidates in sorted(readers.items()):
+        if conf.source(name) == "default" or any(candidate.origin not in losers for candidate in candidates):
+            continue
+        key = next(key for key in candidates[0].cls.provides if key.chosen_by)
+        lender = chosen.find_around(key)
+        if lender:
+            choices = " or ".join(sorted({repr(candidate.cls.choice) for candidate in candidates}))
+            what = f"{name} = {conf[name]} is read by {key.name} {choices}, and chosen is {lender.cls.choice!r}"
+            yield LackingCapability(what, (lender.origin,), f"remove it, or choose another {key.name}")
 
 
 def cycles_of(plan: Plan) -> list[CycleError]:

@@ -35,13 +35,18 @@ class Command:
     alias: str | None = None
     requires: tuple[ServiceKey[Any], ...] = ()
     variadic: str | None = None
+    #: Listed in help. What only workers ask each other is not.
+    visible: bool = True
+    #: Seconds that a client waits for answers if nobody says; None = as for any command.
+    default_timeout: float | None = None
 
 
 def control_command(**options: Any) -> Callable[[F], F]:
     """Make a function `f(state, ...)` a control command.
 
     Options: `name`, `alias`, `args` ([("n", int), ...]), `signature` ("[N=1]"), `help`, `variadic` (the name of a list
-    argument that takes all words), `requires` (service keys). What is not given comes from the function itself.
+    argument that takes all words), `requires` (service keys), `visible` (False keeps it out of help), `default_timeout`
+    (seconds that a client waits). What is not given comes from the function itself.
     """
     return _decorate("control", options)
 
@@ -51,8 +56,13 @@ def inspect_command(**options: Any) -> Callable[[F], F]:
     return _decorate("inspect", options)
 
 
+_OPTIONS = frozenset(
+    {"name", "alias", "args", "signature", "help", "variadic", "requires", "visible", "default_timeout"}
+)
+
+
 def _decorate(kind: str, options: dict[str, Any]) -> Callable[[F], F]:
-    unknown = sorted(set(options) - {"name", "alias", "args", "signature", "help", "variadic", "requires"})
+    unknown = sorted(set(options) - _OPTIONS)
     if unknown:
         raise TypeError(f"{kind}_command() takes no {', '.join(unknown)}")
 
@@ -74,7 +84,11 @@ def _describe(
     help: str | None = None,
     variadic: str | None = None,
     requires: Sequence[ServiceKey[Any]] = (),
+    visible: bool = True,
+    default_timeout: float | None = None,
 ) -> Command:
+    if args is None and variadic is not None:
+        args = ()  # the list takes all words
     parameters = [p for p in list(inspect.signature(fun).parameters.values())[1:] if p.kind is not p.VAR_KEYWORD]
     return Command(
         name=name or fun.__name__,
@@ -86,6 +100,8 @@ def _describe(
         alias=alias,
         requires=tuple(requires),
         variadic=variadic,
+        visible=visible,
+        default_timeout=default_timeout,
     )
 
 

@@ -21,7 +21,10 @@ from bootsteps.errors import KernelError, LoadError, UnknownName, did_you_mean
 __all__ = ["GROUPS", "Broken", "Catalogue", "Plugin", "scan"]
 
 #: The groups that the kernel reads, beside one `<name>.steps` for each blueprint.
-GROUPS = ("worker.commands", "kernel.commands", "kernel.hooks", "kernel.backends", "kernel.transports")
+GROUPS = (
+    *("worker.commands", "kernel.commands", "kernel.hooks", "kernel.backends", "kernel.transports"),
+    *("app.attributes", "kernel.quick"),
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)

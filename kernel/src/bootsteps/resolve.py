@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bootsteps.checks import cycles_of, repeated_declarations, unmet_demands
+from bootsteps.checks import cycles_of, repeated_declarations, unmet_demands, unread_settings
 from bootsteps.commands import Command, command_of, commands_in
 from bootsteps.discovery import Broken, Catalogue, Plugin
 from bootsteps.errors import (
@@ -68,6 +68,7 @@ class _Composer:
         self.offers = offers
         self.faults: list[KernelError] = []
         self._declared: list[tuple[Setting[Any], Candidate]] = []
+        self._rejected: list[Candidate] = []
         self._around: dict[str, set[str]] = defaultdict(set)
         #: Services, and names of steps, that a wrong choice leaves without a lender: one fault, not one per dependant.
         self._unchosen: set[str] = set()
@@ -115,6 +116,7 @@ class _Composer:
             for rival in rivals[key]:
                 if rival is not chosen:
                     dropped.add(rival.origin)
+                    self._rejected.append(rival)
                     reason = f"chosen is {chosen.cls.choice!r}" if chosen else "no choice is made"
                     plan.left_out.append(LeftOut(rival.name, rival.origin, reason, rival.dist))
         return [candidate for candidate in found if candidate.origin not in dropped]
@@ -258,12 +260,13 @@ class _Composer:
         """Compare settings with their declarations, names with what is installed, demands with capabilities."""
         owned = [(setting, "the application") for setting in self.app.settings]
         self.faults += repeated_declarations([*owned, *((s, candidate.origin) for s, candidate in self._declared)])
-        self.faults += self.app.conf.faults(self._readers)
+        self.faults += self.app.conf.faults(self._readers, self.app.advice)
         classes = [cls for steps in self.app.steps.values() for cls in steps]
         added = {str(getattr(cls, "name", None) or getattr(cls, "__name__", "")) for cls in classes}
         names = {candidate.name for scope in plan.walk() for candidate in scope.order} | added
         self.faults += self.catalogue.unknown_names(names)
         self.faults += unmet_demands(plan, self.app.conf)
+        self.faults += unread_settings(self._declared, self._rejected, plan, self.app.conf)
 
     def _readers(self, name: str) -> list[str]:
         """Whose a setting is: the steps that read it, else the application."""
@@ -287,7 +290,7 @@ class _Composer:
             except DuplicateName as exc:
                 self.faults.append(exc)
             for key in command.requires:
-                if not any(scope.find(key) for scope in plan.walk()):
+                if key.name not in self._unchosen and not any(scope.find(key) for scope in plan.walk()):
                     self.faults.append(self._missing_for_command(plan, command, origin, key))
 
     def _missing_for_command(

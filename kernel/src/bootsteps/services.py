@@ -23,6 +23,7 @@ __all__ = [
     "WORKER_MAX_MEMORY_PER_CHILD",
     "WORKER_MAX_TASKS_PER_CHILD",
     "WORKER_POOL",
+    "AsyncRunner",
     "Hub",
     "InterruptibleRunner",
     "Job",
@@ -35,6 +36,7 @@ __all__ = [
     "ServiceKey",
     "Timer",
     "TimerEntry",
+    "WatchfulPool",
 ]
 
 T = TypeVar("T")
@@ -131,7 +133,7 @@ class Hub(Protocol):
         """Turn the loop once: due timers, then what is readable or writable."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # not frozen: that takes three times as long to make
 class Job:
     """One unit of work for the pool. The pool never looks into `payload`."""
 
@@ -147,7 +149,7 @@ class Job:
     soft_time_limit_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # not frozen: that takes three times as long to make
 class Outcome:
     """What became of one job."""
 
@@ -199,6 +201,25 @@ class InterruptibleRunner(Runner, Protocol):
         """
 
 
+class AsyncRunner(Protocol):
+    """A runner of which many jobs may run at one time, in one event loop of a pool child."""
+
+    def start(self) -> None:
+        """Get ready, once per child; the loop is not running yet."""
+
+    async def run_async(self, payload: bytes) -> bytes:
+        """Execute one job, as `Runner.run` does. Cancelling it interrupts the job; nothing is kept of it then."""
+
+    def overdue(self, payload: bytes, limit_s: float) -> BaseException:
+        """Return what this job, which waits at an `await`, may catch there at its soft limit."""
+
+    def flush(self) -> None:
+        """See `Runner.flush`. Called in another thread than the loop's, where jobs go on; one call at a time."""
+
+    def stop(self) -> None:
+        """Release what `start` took."""
+
+
 class Pool(Protocol):
     """Runs jobs. Loop thread only."""
 
@@ -225,13 +246,29 @@ class Pool(Protocol):
         """End a running job by signal; False when it does not run here or the pool cannot."""
 
     def grow(self, n: int = 1) -> None:
-        """Add `n` to the concurrency."""
+        """Add `n` to the concurrency; before the pool has started, it will start with so many more.
+
+        Raises `LackingCapability` without the capability `grow`.
+        """
 
     def shrink(self, n: int = 1) -> None:
-        """Take `n` away, idle ones first; busy ones finish their job."""
+        """Take `n` away, idle ones first; busy ones finish their job.
+
+        Raises `LackingCapability` without the capability `shrink`.
+        """
+
+    def restart(self) -> None:
+        """Replace every child, after the job that it runs. Nothing without the capability `restart`."""
 
     def info(self) -> Mapping[str, Any]:
         """Facts for `inspect stats`, as JSON can hold them."""
+
+
+class WatchfulPool(Pool, Protocol):
+    """A pool that knows when it makes no progress."""
+
+    def complaints(self) -> Sequence[str]:
+        """Say what is wrong now: no child is ready, a job runs beyond its hard limit. What stays so is no progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,17 +290,37 @@ class RequestLog(Protocol):
     def running(self) -> Sequence[RunningRequest]:
         """The requests that are being executed, in the order in which they started."""
 
+    def outstanding(self) -> int:
+        """How many requests run or could run now: all but those that wait for their ETA or their rate limit."""
+
+    def processed(self) -> int:
+        """How many tasks were handed to the pool since the worker's start."""
+
 
 TIMER = ServiceKey[Timer]("timer")
 HUB = ServiceKey[Hub]("hub")
 WORKER_POOL = Setting[str | None]("worker_pool", str, None, flags=("-P", "--pool"), help="which pool runs the tasks")
+
+
+def _tasks_at_one_time(value: Any) -> int | None:
+    """Return the number; 0 and `auto` leave it to the pool, as Celery's."""
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted, or auto")
+    try:
+        return int(value) or None
+    except ValueError:
+        if str(value).strip().lower() == "auto":
+            return None
+        raise ValueError("a number is wanted, or auto") from None
+
+
 #: Read by every pool, so it stands here.
 WORKER_CONCURRENCY = Setting[int | None](
     "worker_concurrency",
-    int,
+    _tasks_at_one_time,
     None,
     flags=("-c", "--concurrency"),
-    help="how many tasks run at one time; default: cores",
+    help="how many tasks run at one time; 0, auto, and the default: cores",
 )
 #: These too: a pool that cannot do it demands that somebody can, and so is refused.
 WORKER_MAX_TASKS_PER_CHILD = Setting[int | None](

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from difflib import get_close_matches
+from functools import cache
 from typing import Any, Generic, TypeVar, overload
 
 from bootsteps.errors import SettingError, did_you_mean
@@ -14,6 +16,12 @@ T = TypeVar("T")
 
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off", ""})
+
+PREFIX = "KERNEL_"
+#: What else the program reads from the environment under that prefix.
+NO_SETTINGS = frozenset({"app", "config", "worker_hostname", "worker_quiet"})
+#: How near a variable's name is to a setting's that is a slip of the pen, and not somebody else's (of 1).
+NEARLY = 0.85
 
 
 class Setting(Generic[T]):
@@ -93,7 +101,7 @@ def _boolean(value: Any) -> bool:
 
 
 class Settings(MutableMapping[str, Any]):
-    """The settings of an application: command line over environment over application over default.
+    """The settings of an application: command line over environment over files over application over default.
 
     Reads as a mapping and by attribute (`app.conf.task_acks_late = False`). `source()` tells where a value came from.
     The environment is read at each look-up: `KERNEL_BROKER_URL` for `broker_url`.
@@ -104,7 +112,9 @@ class Settings(MutableMapping[str, Any]):
     def __init__(self, values: Mapping[str, Any] = {}, declared: Iterable[Setting[Any]] = ()) -> None:
         set_ = object.__setattr__
         set_(self, "_values", {k: v for k, v in values.items() if v is not None})
+        set_(self, "_files", {})
         set_(self, "_overrides", {})
+        set_(self, "_origins", {})
         set_(self, "_declared", {})
         self.declare(declared)
 
@@ -112,9 +122,24 @@ class Settings(MutableMapping[str, Any]):
         """Make these settings readable by name."""
         self._declared.update((setting.name, setting) for setting in settings)
 
-    def override(self, values: Mapping[str, Any]) -> None:
-        """Put values above all others, as the command line does."""
+    def override(self, values: Mapping[str, Any], source: str = "command line") -> None:
+        """Put values above all others, as the command line does; `source` is said instead where it was another."""
         self._overrides.update(values)
+        self._origins.update(dict.fromkeys(values, source))
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """A copy of what `override` put above all others."""
+        return dict(self._overrides)
+
+    def add_file(self, values: Mapping[str, tuple[Any, str]]) -> None:
+        """Put values above the application's and below the environment's; each comes with its origin (`FILE:LINE`)."""
+        self._files.update(values)
+
+    @property
+    def files(self) -> dict[str, tuple[Any, str]]:
+        """A copy of what `add_file` put there."""
+        return dict(self._files)
 
     @overload
     def get(self, key: Setting[T], default: None = ...) -> T: ...
@@ -130,17 +155,37 @@ class Settings(MutableMapping[str, Any]):
         except KeyError:
             return default
 
+    def given(self, name: str) -> Any:
+        """Return a value as it was written, before it was made one of the setting's type; its default if it was not."""
+        found, value = self._find(name)
+        return value if found else self._declared[name].default
+
     def source(self, name: str) -> str:
-        """Where the value comes from: `command line`, `KERNEL_X`, `application` or `default`."""
+        """Where the value comes from: `command line`, `KERNEL_X`, `FILE:LINE`, `application` or `default`."""
         if name in self._overrides:
-            return "command line"
-        if _variable(name) in os.environ:
-            return _variable(name)
+            return str(self._origins[name])
+        if _in_environment(name):
+            return variable_of(name)
+        if name in self._files:
+            return str(self._files[name][1])
         return "application" if name in self._values else "default"
 
-    def faults(self, whose: Callable[[str], Sequence[str]] = lambda name: ()) -> list[SettingError]:
-        """Return every unknown name and every value of a wrong type; `whose(name)` tells who reads a setting."""
-        faults = [self._unknown(name, whose(name)) for name in sorted(self._values) if name not in self._declared]
+    def faults(
+        self, whose: Callable[[str], Sequence[str]] = lambda name: (), advice: Callable[[str], str] = lambda name: ""
+    ) -> list[SettingError]:
+        """Return every unknown name and every value of a wrong type; `whose(name)` tells who reads a setting.
+
+        `advice(name)` tells what to do instead of a setting that there is not, nothing where it knows none. Of the
+        environment only such a name, or one that is nearly a setting's, is a fault: others set KERNEL_... too.
+        """
+        unknown = dict.fromkeys(self._values, "the application") | {n: at for n, (_, at) in self._files.items()}
+        unknown |= {name: str(self._origins[name]) for name in self._overrides}
+        faults = [
+            self._unknown(name, where, whose(name) if name in self._values else (), advice(name))
+            for name, where in sorted(unknown.items())
+            if name not in self._declared
+        ]
+        faults += self._unknown_in_environment(advice)
         for name in sorted(self._declared):
             try:
                 self.get(self._declared[name])
@@ -148,10 +193,22 @@ class Settings(MutableMapping[str, Any]):
                 faults.append(SettingError(exc.what, whose(name), exc.fix))
         return faults
 
-    def _unknown(self, name: str, whose: Sequence[str]) -> SettingError:
+    def _unknown(self, name: str, where: str, whose: Sequence[str], advice: str) -> SettingError:
         near = did_you_mean(name, self._declared)
-        fix = near or "remove it, or install the plugin that reads it (kernel plugins list)"
-        return SettingError(f"unknown setting {name!r} in the application", whose, fix)
+        fix = advice or near or "remove it, or install the plugin that reads it (kernel plugins list)"
+        return SettingError(f"unknown setting {name!r} in {where}", whose, fix)
+
+    def _unknown_in_environment(self, advice: Callable[[str], str]) -> list[SettingError]:
+        faults = []
+        for variable in sorted(name for name in os.environ if name.startswith(PREFIX)):
+            name = variable.removeprefix(PREFIX).lower()
+            if name in self._declared or name in NO_SETTINGS or variable in self._origins.values():
+                continue
+            near = get_close_matches(name, self._declared, n=1, cutoff=NEARLY)
+            fix = advice(name) or (f"did you mean {variable_of(near[0])}?" if near else "")
+            if fix:
+                faults.append(SettingError(f"unknown setting {name!r} in the environment", (variable,), fix))
+        return faults
 
     def _parse(self, setting: Setting[T], value: Any) -> T:
         try:
@@ -163,8 +220,10 @@ class Settings(MutableMapping[str, Any]):
     def _find(self, name: str) -> tuple[bool, Any]:
         if name in self._overrides:
             return True, self._overrides[name]
-        if _variable(name) in os.environ:
-            return True, os.environ[_variable(name)]
+        if _in_environment(name):
+            return True, os.environ[variable_of(name)]
+        if name in self._files:
+            return True, self._files[name][0]
         return name in self._values, self._values.get(name)
 
     def __getitem__(self, name: str) -> Any:
@@ -183,7 +242,7 @@ class Settings(MutableMapping[str, Any]):
         del self._values[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted({*self._declared, *self._values, *self._overrides}))
+        return iter(sorted({*self._declared, *self._values, *self._files, *self._overrides}))
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -198,5 +257,19 @@ class Settings(MutableMapping[str, Any]):
         self[name] = value
 
 
-def _variable(name: str) -> str:
-    return f"KERNEL_{name.upper()}"
+def _in_environment(name: str) -> bool:
+    # Not `in os.environ`, which raises and catches a KeyError for each setting that is not there.
+    return _encoded(name) in getattr(os.environ, "_data", ())
+
+
+@cache
+def _encoded(name: str) -> bytes | str:
+    """Return the variable's name as the mapping beneath `os.environ` has it."""
+    encoded: bytes | str = os.environ.encodekey(variable_of(name))
+    return encoded
+
+
+@cache
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting: `KERNEL_BROKER_URL` for `broker_url`."""
+    return f"{PREFIX}{name.upper()}"

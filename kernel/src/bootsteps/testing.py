@@ -143,6 +143,8 @@ class FakePool:
     concurrency: int = 1
     capabilities: frozenset[str] = frozenset()
     jobs: list[Job] = field(default_factory=list)
+    #: How often it was asked to replace its children.
+    restarts: int = 0
 
     def connect(self, on_outcomes: Callable[[Sequence[Outcome]], None]) -> None:
         self._report = on_outcomes
@@ -171,6 +173,9 @@ class FakePool:
     def shrink(self, n: int = 1) -> None:
         self.concurrency -= n
 
+    def restart(self) -> None:
+        self.restarts += 1
+
     def info(self) -> Mapping[str, Any]:
         return {"max-concurrency": self.concurrency}
 
@@ -185,16 +190,27 @@ class FakeRequests:
         now, unix = time.monotonic(), time.time()
         return [RunningRequest(f"id-{name}", name, now - age, unix - age, 1) for name, age in self._running]
 
+    def outstanding(self) -> int:
+        return len(self._running)
+
+    def processed(self) -> int:
+        return len(self._running)
+
 
 @contextmanager
 def lifetime(
-    cls: type[Step], services: Mapping[ServiceKey[Any], Any] | None = None, /, **settings: Any
+    cls: type[Step],
+    services: Mapping[ServiceKey[Any], Any] | None = None,
+    /,
+    *,
+    app: Callable[..., App] = App,
+    **settings: Any,
 ) -> Iterator[View]:
     """Make, start and at the end stop one step among these services; yields the step's view of its parent.
 
-    `settings` are the application's. The view has the step itself as `worker.blueprint[name]`.
+    `settings` are the application's, of this class. The view has the step itself as `worker.blueprint[name]`.
     """
-    blueprint = make_blueprint([cls], services, App(**settings))
+    blueprint = make_blueprint([cls], services, app(**settings))
     blueprint.apply()
     blueprint.start()
     try:
@@ -221,6 +237,7 @@ def _lender(key: ServiceKey[Any], value: Any) -> type[Step]:
     class Fake(Step):
         name = key.name.capitalize()
         provides = (key,)
+        capabilities = getattr(value, "capabilities", frozenset())
 
         def start(self, parent: View) -> None:
             parent.lend(key, value)
@@ -244,14 +261,22 @@ FAKES: dict[ServiceKey[Any], Callable[[], Any]] = {
 }
 
 
-def check_step(cls: type[Step], services: Mapping[ServiceKey[Any], Any] | None = None, /, **settings: Any) -> None:
+def check_step(
+    cls: type[Step],
+    services: Mapping[ServiceKey[Any], Any] | None = None,
+    /,
+    *,
+    app: Callable[..., App] = App,
+    **settings: Any,
+) -> None:
     """Check the contract of a step; AssertionError tells which part it breaks.
 
     It must start and stop repeatedly, close twice, terminate, release everything also after half a start, withdraw what
     it lent, leave nothing on timer and hub, and lend all that it declares. Standard services are faked unless given.
+    `settings` are those of the application, which is of class `app`.
     """
     lent = {key: make() for key, make in FAKES.items() if key not in cls.provides} | dict(services or {})
-    blueprint = make_blueprint([cls], lent, App(**settings))
+    blueprint = make_blueprint([cls], lent, app(**settings))
     blueprint.apply()
     name = next(candidate.name for candidate in blueprint.plan.order if candidate.cls is cls)
     failures = _Failures()
@@ -268,7 +293,7 @@ def check_step(cls: type[Step], services: Mapping[ServiceKey[Any], Any] | None =
     blueprint.stop(terminate=True)
     _check_nothing_left(blueprint, cls, lent)
     assert not failures.seen, f"{name} failed to {', '.join(failures.seen)}"
-    _check_half_a_start(cls, lent, settings)
+    _check_half_a_start(cls, lent, app(**settings))
 
 
 class _Failures:
@@ -299,7 +324,7 @@ def _check_nothing_left(blueprint: Blueprint, cls: type[Step], lent: Mapping[Ser
         assert not hub.on_tick, f"{cls.__name__} left {len(hub.on_tick)} callbacks in hub.on_tick"
 
 
-def _check_half_a_start(cls: type[Step], lent: Mapping[ServiceKey[Any], Any], settings: dict[str, Any]) -> None:
+def _check_half_a_start(cls: type[Step], lent: Mapping[ServiceKey[Any], Any], app: App) -> None:
     """Break every start after the step's own, so that the boot is undone."""
 
     class Breaks(Step):
@@ -309,7 +334,7 @@ def _check_half_a_start(cls: type[Step], lent: Mapping[ServiceKey[Any], Any], se
         def start(self, parent: View) -> None:
             raise BootError([])
 
-    blueprint = make_blueprint([cls, Breaks], lent, App(**settings))
+    blueprint = make_blueprint([cls, Breaks], lent, app)
     blueprint.apply()
     try:
         blueprint.start()

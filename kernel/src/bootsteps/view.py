@@ -76,7 +76,7 @@ class Parent:
         self.hostname = hostname
         self.options = dict(options or {})
         self.services: Services = Services(outer.services if outer else None)
-        self.hooks: Hooks = outer.hooks if outer else Hooks()
+        self.hooks: Hooks = outer.hooks if outer else Hooks(app.hooks)
         self.blueprint: Blueprint
 
     @property

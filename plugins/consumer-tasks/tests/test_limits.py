@@ -7,15 +7,12 @@ from typing import Any
 
 import pytest
 
-from bootsteps import Hooks, KernelError, Outcome, SettingError, Settings
-from bootsteps.testing import FakePool, FakeTimer
+from bootsteps import KernelError, SettingError, Settings
+from bootsteps.testing import FakePool
 from bootsteps_consumer_tasks.envelope import Envelope
-from bootsteps_consumer_tasks.ledger import Ledger
 from bootsteps_consumer_tasks.limits import SOFT_TIME_LIMIT, TIME_LIMIT, Limits, check_tasks, demanded
 from bootsteps_consumer_tasks.outcome import Report
 from bootsteps_consumer_tasks.runner import TaskRunner
-from bootsteps_consumer_tasks.settlement import Settlement
-from bootsteps_consumer_tasks.strategy import Intake
 from bootsteps_tasks import parse_headers
 from bootsteps_tasks.errors import SoftTimeLimitExceeded
 
@@ -44,22 +41,29 @@ def limited(app: Any) -> Any:
         ("limited", (0, 0), (20, 10)),
     ],
 )
-def test_the_messages_limits_go_before_the_tasks_and_those_before_the_settings(limited, message, name, sent, expected):
-    ledger = Ledger(list)
-    settlement = Settlement(limited, ledger, Hooks(), 3)
-    intake = Intake(limited, "w@h", ledger, settlement, FakeTimer(), Hooks(), Limits(200, 100))
-    intake.on_message(message(name=name, time_limit=sent[0], soft_time_limit=sent[1]))
-    (request,) = ledger.take(1)
-    job = request.job()
+def test_the_messages_limits_go_before_the_tasks_and_those_before_the_settings(
+    limited, make_bench, message, name, sent, expected
+):
+    bench = make_bench(limits=Limits(200, 100))
+    bench.take(message(name=name, time_limit=sent[0], soft_time_limit=sent[1]))
+    [job] = bench.pool.jobs
     assert (job.time_limit_s, job.soft_time_limit_s) == expected
 
 
-def test_without_any_limit_there_is_none(app, message):
-    ledger = Ledger(list)
-    intake = Intake(app, "w@h", ledger, Settlement(app, ledger, Hooks(), 3), FakeTimer(), Hooks())
-    intake.on_message(message())
-    job = ledger.take(1)[0].job()
+def test_without_any_limit_there_is_none(make_bench, message):
+    bench = make_bench()
+    bench.take(message())
+    [job] = bench.pool.jobs
     assert (job.time_limit_s, job.soft_time_limit_s) == (None, None)
+
+
+def test_limits_of_a_message_that_the_pool_cannot_keep_are_told(make_bench, message, caplog):
+    bench = make_bench()
+    bench.able = frozenset({"soft_limit"})
+    bench.connect()
+    bench.take(message("a", time_limit=5, soft_time_limit=2), message("b", soft_time_limit=2), message("c"))
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told == ["Task add[a] asks for a hard limit of 5 s; this pool cannot keep it"]
 
 
 def test_settings_demand_what_they_need():
@@ -96,15 +100,10 @@ def test_a_task_whose_limit_is_none_is_refused(app):
 
 
 @pytest.mark.parametrize("early", [False, True])
-def test_what_was_killed_at_its_limit_has_failed_and_is_not_tried_again(app, message, caplog, early):
-    ledger, pool = Ledger(list), FakePool()
-    settlement = Settlement(app, ledger, Hooks(), 3)
-    pool.connect(settlement.on_outcomes)
-    intake = Intake(app, "w@h", ledger, settlement, FakeTimer(), Hooks())
-    late = message(name="early" if early else "add")
-    intake.on_message(late)
-    pool.submit([request.job() for request in ledger.take(1)])
-    pool.finish(Outcome(pool.jobs[0].seq, lost="child 1 was killed by signal 9 (SIGKILL)", timed_out=2.5))
+def test_what_was_killed_at_its_limit_has_failed_and_is_not_tried_again(app, make_bench, message, caplog, early):
+    bench, late = make_bench(), message(name="early" if early else "add")
+    bench.take(late)
+    bench.finish(payload=b"", lost="child 1 was killed by signal 9 (SIGKILL)", timed_out=2.5)
     assert late.settled == ["ack"]
     (stored,) = app.results.stored
     assert stored["status"] == "FAILURE"
@@ -176,7 +175,7 @@ def test_a_soft_limit_before_the_task_begins_is_raised_in_it_and_one_after_it_is
     early = Envelope.of(message(name="notes", args=()), "w@h")
     slow = Envelope(early.body, early.content_type, early.content_encoding, Slow(early.headers), {}, {}, "w@h")
     runner._begin()
-    assert runner._trace(parse_headers(early.headers), slow).text == "SoftTimeLimitExceeded(2.5)"
+    assert runner._trace(slow).text == "SoftTimeLimitExceeded(2.5)"
     assert began == []
     runner.interrupt(2.5)  # after it: nothing is raised here
     assert run(runner, message("id-2", name="notes", args=())).state == "SUCCESS"

@@ -183,12 +183,12 @@ class AwayApp(BrokerApp):
     def connection(self) -> Any:
         connection = super().connection()
         if self.gone:
-            connection.__dict__["connect"] = self.refuse
+            connection.__dict__["ensure_connection"] = self.refuse
         return connection
 
     gone = True
 
-    def refuse(self) -> None:
+    def refuse(self, **how: Any) -> None:
         raise ConnectionRefusedError("nobody there")
 
 

@@ -164,7 +164,7 @@ app.steps["consumer"].add(Curious)
 
 
 def test_the_line_of_a_worker_works_with_graph_in_its_place(acme: Graph) -> None:
-    assert acme("-P", "solo", "-l", "INFO", "-n", "w1@%h", "--stuck-after", "3").exit_code == 0
+    assert acme("-P", "solo", "-n", "w1@%h", "--stuck-after", "3").exit_code == 0
 
 
 def test_the_tree_puts_each_step_beneath_what_it_needs(acme: Graph) -> None:

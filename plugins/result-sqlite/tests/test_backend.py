@@ -222,7 +222,7 @@ def test_expired_results_are_deleted_and_younger_ones_stay(opened: Open) -> None
 
 
 def test_store_cleans_up_once_a_minute(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bootsteps_result_sqlite import backend as module
+    from bootsteps_result_sqlite import cleaning as module
 
     now = time.monotonic()
     monkeypatch.setattr(module, "monotonic", lambda: now)

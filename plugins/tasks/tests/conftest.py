@@ -19,8 +19,13 @@ def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith("KERNEL_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    places.catalogue.cache_clear()
+    _forget()
     yield
+    _forget()
+
+
+def _forget() -> None:
+    """Forget what tests leave in the process, also those of other plugins: kombu's memory transport has one state."""
     places.catalogue.cache_clear()
     memory = sys.modules.get("kombu.transport.memory")
     if memory is not None:

@@ -77,6 +77,20 @@ def test_call_sends_the_task_and_prints_its_id(project: App) -> None:
     assert message.properties["priority"] == 7
 
 
+def test_call_takes_what_a_call_in_python_takes(project: App) -> None:
+    words = ("--eta", "2031-01-31T12:00:00+00:00", "--serializer", "json", "--exchange", "ex", "--routing-key", "key")
+    with project.connection() as connection, connection.channel() as channel:
+        channel.exchange_declare("ex", "direct")
+        channel.queue_declare("eta-there")
+        channel.queue_bind("eta-there", "ex", "key")
+        done = kernel("-A", "shop", "call", "shop.add", "--args", "[1]", *words)
+        assert done.exit_code == 0, done.output
+        message = channel.basic_get("eta-there", no_ack=True)
+    assert message.headers["eta"].startswith("2031-01-31T12:00:00")
+    done = kernel("-A", "shop", "call", "shop.add", "--eta", "soon")
+    assert (done.exit_code, isinstance(done.exception, KernelError)) == (1, True)
+
+
 def test_call_waits_for_the_result(project: App) -> None:
     done = kernel("-A", "shop", "call", "shop.add", "-a", "[2]", "--wait")
     assert (done.exit_code, done.stdout) == (0, "SUCCESS 5\n")

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bootsteps_tasks import InvalidMessage, decode_body, encode_task, parse_headers
+from bootsteps_tasks import InvalidMessage, decode_body, encode_task, parse_headers, parse_plain
 from bootsteps_tasks.repr import bounded_repr
 
 MINIMAL = {"task": "proj.add", "id": "1"}
@@ -71,6 +71,27 @@ def test_a_message_is_what_celery_would_send(call: dict[str, Any], args: Any, kw
     assert json.loads(ours.body) == json.loads(json.dumps(theirs.body))
     for name in ("correlation_id", "reply_to"):
         assert ours.properties[name] == theirs.properties[name]
+
+
+USUAL: list[dict[str, Any]] = [
+    {},
+    {"retries": 2, "ignore_result": True, "reply_to": "answers"},
+    {"group_id": "g", "group_index": 1, "root_id": "r", "parent_id": "p", "ignore_result": None},
+]
+
+
+@pytest.mark.parametrize("call", USUAL)
+def test_usual_headers_are_read_without_decoding_them(call: dict[str, Any]) -> None:
+    message = encode_task("t1", "proj.add", (2, 2), {"k": "v"}, **call)
+    found = parse_plain(json.dumps(message.headers), json.dumps(message.properties))
+    assert found is not None
+    assert found == parse_headers(message.headers, message.properties)
+
+
+@pytest.mark.parametrize("call", [*CALLS[1:4], {"time_limit": 30}, {"shadow": "s"}, {"headers": {"my": "hdr"}}])
+def test_unusual_headers_are_left_to_who_decodes_them(call: dict[str, Any]) -> None:
+    message = encode_task("t1", "proj.add", **call)
+    assert parse_plain(json.dumps(message.headers), json.dumps(message.properties)) is None
 
 
 def test_seconds_count_from_now_in_the_zone() -> None:

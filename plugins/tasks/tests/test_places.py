@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +71,23 @@ def test_a_plugins_transport_goes_before_kombus(install: object) -> None:
     assert App("proj", broker="memory://").connection().transport.driver_type == "mine"
 
 
+def test_while_a_connection_closes_other_threads_get_no_timeout_for_their_sockets(install: object) -> None:
+    code = f"""{TRANSPORT}import socket
+class Mine(Transport):
+    seen = []
+    def close_connection(self, connection):
+        self.seen.append(socket.getdefaulttimeout())
+        super().close_connection(connection)
+"""
+    install("kernel.transports", "memory = fake_closing:Mine", code)  # type: ignore[operator]
+    connection = App("proj", broker="memory://").connection()
+    transport = connection.transport
+    connection.connect()
+    connection.collect(socket_timeout=1)
+    assert transport.seen == [None]
+    assert not connection.connected
+
+
 def test_the_whole_url_reaches_a_transport_that_parses_it(install: object) -> None:
     code = TRANSPORT + "class Mine(Transport):\n    can_parse_url = True\n"
     install("kernel.transports", "file = fake_parsing:Mine", code)  # type: ignore[operator]
@@ -134,3 +152,15 @@ def test_a_backend_is_called_with_the_application_and_the_url(install: object, t
         _ = App("proj", backend="none://").backend
     with pytest.raises(UnknownName, match="did you mean 'mine'"):
         _ = App("proj", backend="mina://").backend
+
+
+def test_an_installed_plugin_adds_to_applications(install: object) -> None:
+    code = "class Greeter:\n    def __init__(self, app): self.app = app\n"
+    install("app.attributes", "greeter = fake_greeter:Greeter", code)  # type: ignore[operator]
+    app: Any = App("proj")
+    found = app.greeter
+    assert found.app is app
+    assert app.greeter is found
+    with pytest.raises(AttributeError, match="an application has no 'greter'; did you mean 'greeter'"):
+        app.greter  # noqa: B018
+    assert not hasattr(app, "zzzzzz")

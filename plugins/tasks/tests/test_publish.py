@@ -223,7 +223,7 @@ def test_request_tells_of_the_message_inside_and_of_nothing_outside(app: App) ->
     add = app.tasks["proj.add"]
     headers = parse_headers({"task": "proj.add", "id": "t1", "timelimit": [5, 1]}, {"reply_to": "q"})
     info = {"exchange": "", "routing_key": "slow"}
-    with add.executing(headers, [1], {"y": 2}, info, "w1@host", raw={"my": "hdr"}, embed={"chain": []}):
+    with executing(Context.of(headers, [1], {"y": 2}, info, "w1@host", {"my": "hdr"}, {"chain": []})):
         request = add.request
         assert (request.id, request.args, request.kwargs, request.hostname) == ("t1", [1], {"y": 2}, "w1@host")
         assert (request.delivery_info, request.timelimit, request.reply_to) == (info, (5, 1), "q")
@@ -281,3 +281,13 @@ def test_retry_that_cannot_be_published_rejects_the_message(app: App, flaky: Any
     with executing(running()), pytest.raises(Reject) as caught:
         app.tasks["proj.add"].retry()
     assert caught.value.requeue is False
+
+
+def test_the_old_hook_of_a_sent_task_tells_its_arguments(app: App) -> None:
+    told: list[dict[str, Any]] = []
+    app.hooks.connect("task_sent")(lambda **facts: told.append(facts))
+    app.send_task("proj.add", (1,), {"y": 3}, task_id="one")
+    app.send_many([("proj.add", (4, 5), {}, {"task_id": "two", "countdown": 60})])
+    assert told[0] == {"name": "proj.add", "id": "one", "args": "(1,)", "kwargs": "{'y': 3}", "eta": None}
+    assert (told[1]["id"], told[1]["args"]) == ("two", "(4, 5)")
+    assert "T" in told[1]["eta"]

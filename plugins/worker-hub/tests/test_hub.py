@@ -109,6 +109,20 @@ def test_a_call_made_in_a_tick_or_a_timer_does_not_wait_for_the_next_event(hub):
         assert seen[0] - began < 0.6
 
 
+def test_a_timer_that_a_tick_sets_is_on_time(hub, pipe):
+    hub.add_reader(pipe[0], lambda: None)  # something to wait for
+    due: list[float] = []
+    began = time.monotonic()
+
+    def tick():
+        hub.on_tick.discard(tick)
+        hub.timer.call_after(0.05, lambda: due.append(time.monotonic() - began))
+
+    hub.on_tick.add(tick)
+    turn(hub, lambda: due)
+    assert 0.05 <= due[0] < 0.5
+
+
 def test_many_threads_lose_no_call(hub):
     seen: list[int] = []
     threads = [

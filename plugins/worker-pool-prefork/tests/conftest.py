@@ -9,6 +9,7 @@ import selectors
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -18,8 +19,12 @@ import pytest
 from billiard.process import current_process
 
 from bootsteps import Job, Outcome, Runner
-from bootsteps_worker_pool_prefork.pool import PreforkPool
-from bootsteps_worker_pool_prefork.recycle import NEVER, Recycling
+from bootsteps_pool_processes.nature import START_LIMIT_S, Nature
+from bootsteps_pool_processes.pool import ProcessPool
+from bootsteps_pool_processes.recycle import NEVER, Recycling
+from bootsteps_pool_processes.serial import serial
+
+FORKED = Nature("prefork", serial)
 
 
 class Entry:
@@ -38,7 +43,7 @@ class Loop:
         self._numbers = itertools.count()
         self._heap: list[tuple[float, int, Entry]] = []
         self.on_tick: set[Callable[[], Any]] = set()
-        #: Seconds, as asked for.
+        #: Seconds, as asked for, but for the limits of children's starts.
         self.delays: list[float] = []
 
     def add(self, fd: int, callback: Callable[..., Any], flags: int, args: Sequence[Any] = ()) -> None:
@@ -61,7 +66,8 @@ class Loop:
 
     def call_after(self, secs: float, fun: Callable[..., Any], args: Sequence[Any] = (), **_: Any) -> Entry:
         entry = Entry(lambda: fun(*args))
-        self.delays.append(secs)
+        if secs != START_LIMIT_S:
+            self.delays.append(secs)
         heapq.heappush(self._heap, (time.monotonic() + secs, next(self._numbers), entry))
         return entry
 
@@ -214,7 +220,7 @@ class Bench:
     """A pool with its loop, and what it reported."""
 
     def __init__(
-        self, loop: Any, timer: Any, size: int, runner: Callable[[], Runner], recycling: Recycling = NEVER
+        self, loop: Any, timer: Any, size: int, runner: Callable[[], Runner], recycling: Recycling, nature: Nature
     ) -> None:
         self.loop = loop
         self.announced: list[tuple[str, dict[str, Any]]] = []
@@ -222,12 +228,13 @@ class Bench:
         self.outcomes: dict[int, Outcome] = {}
         self._numbers = itertools.count(1)
         log = logging.getLogger("worker.Pool")
-        self.pool = PreforkPool(loop, timer, runner, size, log, self._announce, recycling)
+        self.pool = ProcessPool(loop, timer, runner, size, log, self._announce, recycling, nature)
         self.pool.connect(self._take)
         self.pool.start()
 
     def _announce(self, hook: str, **facts: Any) -> None:
-        self.announced.append((hook, facts))
+        if hook != "worker_before_create_process":  # whenever a child is made
+            self.announced.append((hook, facts))
 
     def _take(self, outcomes: Sequence[Outcome]) -> None:
         self.batches.append(outcomes)
@@ -312,8 +319,9 @@ def bench(loop: Loop) -> Iterator[Make]:
         hub: Any = loop,
         timer: Any = loop,
         recycling: Recycling = NEVER,
+        nature: Nature = FORKED,
     ) -> Bench:
-        made.append(Bench(hub, timer, size, runner, recycling))
+        made.append(Bench(hub, timer, size, runner, recycling, nature))
         return made[-1]
 
     yield make
@@ -322,7 +330,7 @@ def bench(loop: Loop) -> Iterator[Make]:
         each.pool.terminate()
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()], "a child or a zombie is left"
     assert loop.watched() == 0
-    assert links() == before
+    assert not Counter(links()) - Counter(before)  # what others left may be closed meanwhile
 
 
 @pytest.fixture

@@ -7,14 +7,20 @@ import os
 import random
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from billiard.util import register_after_fork
+
+from bootsteps_pool_processes.nature import Nature
+from bootsteps_pool_processes.serial import serial
 
 if TYPE_CHECKING:
     from conftest import Fifo, Make
@@ -140,6 +146,60 @@ def test_a_pool_recovers_when_its_children_can_start_again(bench: Make, tmp_path
 
     b = bench(1, StartsAtLast)
     assert b.do(b"job")[0].payload == b"job"
+
+
+def test_a_child_that_is_not_ready_in_time_is_replaced(
+    bench: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class HangsFirst:
+        def start(self) -> None:
+            with suppress(FileExistsError):
+                (tmp_path / "hung").touch(exist_ok=False)
+                time.sleep(60)
+
+        def run(self, payload: bytes) -> bytes:
+            return payload
+
+        def flush(self) -> None:
+            pass
+
+        def stop(self) -> None:
+            pass
+
+    b = bench(1, HangsFirst, nature=Nature("prefork", serial, start_limit_s=2.0))
+    (first,) = b.pids
+    assert b.do(b"job")[0].pid != first
+    assert f"child {first} was killed: it was not ready after 2 s (worker_proc_alive_timeout)" in caplog.text
+    assert [name for name, _ in b.announced] == ["child_lost"]
+
+
+class Hold:
+    """A library's hold on a connection, which it closes after a fork as politely as kombu's pools do."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        register_after_fork(self, Hold.close)
+
+    def close(self) -> None:
+        self.connection.sendall(b"bye")
+        assert self.connection.recv(2) == b"ok"
+
+
+def test_no_hook_that_runs_after_a_fork_speaks_on_the_parents_connections(bench: Make) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as mine,
+        server.accept()[0] as theirs,
+    ):
+        hold = Hold(mine)
+        b = bench(2)
+        b.ready()
+        assert b.do(b"pid")[0].pid in b.pids
+        theirs.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
+        theirs.sendall(b"for the parent")
+        assert hold.connection.recv(14) == b"for the parent"
 
 
 def test_short_jobs_go_on_while_a_child_is_busy(bench: Make, fifo: Fifo) -> None:
@@ -375,7 +435,7 @@ PARENT = """
 import logging, os, signal, sys, threading
 from bootsteps import Job
 from bootsteps.testing import FakeHub, FakeTimer
-from bootsteps_worker_pool_prefork.pool import PreforkPool
+from bootsteps_pool_processes.pool import ProcessPool
 
 class Runner:
     def start(self): pass
@@ -386,7 +446,7 @@ class Runner:
             signal.pause()
 
 hub = FakeHub()
-pool = PreforkPool(hub, FakeTimer(), Runner, 2, logging.getLogger())
+pool = ProcessPool(hub, FakeTimer(), Runner, 2, logging.getLogger())
 pool.start()
 while not pool.free():
     for fd in list(hub.callbacks):

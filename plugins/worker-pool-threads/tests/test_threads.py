@@ -412,6 +412,6 @@ def test_has_as_many_threads_as_cores():
 
 
 def test_a_pool_without_threads_is_refused_in_three_parts():
-    blueprint = make_blueprint([ThreadPool], {HUB: FakeHub(), RUNNER: Acts}, App(worker_concurrency=0))
-    with pytest.raises(KernelError, match=r"worker_concurrency is 0(.|\n)*worker_pool_threads(.|\n)*try: -c 1"):
+    blueprint = make_blueprint([ThreadPool], {HUB: FakeHub(), RUNNER: Acts}, App(worker_concurrency=-1))
+    with pytest.raises(KernelError, match=r"worker_concurrency is -1(.|\n)*worker_pool_threads(.|\n)*try: -c 1"):
         blueprint.apply()

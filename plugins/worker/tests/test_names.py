@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bootsteps_worker.names import node_name
+from bootsteps_worker.names import expand_path, node_name
 
 HOST = "foo.example.com"
 
@@ -30,3 +30,19 @@ def test_a_name_is_expanded(given: str | None, name: str) -> None:
 
 def test_a_host_without_a_domain() -> None:
     assert node_name("w@%h,%n,%d", "vm") == "w@vm,vm,"
+
+
+@pytest.mark.parametrize(
+    ("path", "place", "expanded"),
+    [
+        ("/log/%p.log", 0, "/log/george@foo.example.com.log"),
+        ("%n at %h in %d", 0, "george at foo.example.com in example.com"),
+        ("%n%I.log", 0, "george.log"),
+        ("%n%I.log", 3, "george-3.log"),
+        ("%i.log", 0, "0.log"),
+        ("%i.log", 3, "3.log"),
+        ("100%%i", 3, "100%i"),
+    ],
+)
+def test_the_path_of_a_file_is_expanded(path: str, place: int, expanded: str) -> None:
+    assert expand_path(path, "george@foo.example.com", place) == expanded

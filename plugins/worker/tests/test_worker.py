@@ -277,7 +277,7 @@ def test_a_missing_pool_names_the_distributions_that_offer_one():
     result = run(app)
     assert isinstance(result.exception, BootError)
     assert (
-        "pip install bootsteps-worker-pool-prefork or bootsteps-worker-pool-solo or bootsteps-worker-pool-threads"
+        "pip install bootsteps-worker-pool-prefork or bootsteps-worker-pool-solo or bootsteps-worker-pool-threads or "
         in str(result.exception)
     )
 

@@ -79,12 +79,19 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 @click.group(cls=_Root, params=app_options(), context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.pass_context
-def root(ctx: click.Context, app: str | None, without: tuple[str, ...], on_plugin_error: str | None) -> None:
+def root(
+    ctx: click.Context,
+    app: str | None,
+    config: str | None,
+    without: tuple[str, ...],
+    on_plugin_error: str | None,
+    workdir: str | None,
+) -> None:
     """Compose, look at and run a worker made of installed plugins.
 
     Every command but `plugins` comes from a plugin. Try `kernel plugins list`.
     """
-    ctx.ensure_object(Session).take(app, without, on_plugin_error)
+    ctx.ensure_object(Session).take(app, without, on_plugin_error, workdir, config)
 
 
 def _wrong_use(error: click.UsageError) -> KernelError:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from bootsteps.cli.session import Session, option_name
 from bootsteps.errors import DuplicateName, SettingError
-from bootsteps.settings import Setting
+from bootsteps.settings import Setting, variable_of
 
 __all__ = ["AppCommand", "BootCommand", "Option", "app_options"]
 
@@ -20,8 +21,10 @@ def app_options() -> list[click.Parameter]:
     how = click.Choice(["abort", "quarantine"])
     return [
         click.Option(["-A", "--app"], metavar="MODULE[:APP]", help="The application to work for."),
+        click.Option(["--config"], metavar="MODULE|FILE", help="Settings: a module, a .py or a .toml file."),
         click.Option(["--without"], multiple=True, metavar="NAME", help="Switch a plugin off (repeatable)."),
         click.Option(["--on-plugin-error"], type=how, help="What to do with a plugin that cannot be imported."),
+        click.Option(["--workdir"], metavar="FOLDER", help="Go to this folder first; the application is there."),
     ]
 
 
@@ -45,33 +48,69 @@ def Option(*flags: str, **attributes: Any) -> click.Option:
 
 
 class AppCommand(click.Command):
-    """A command that takes `-A`, `--without` and `--on-plugin-error` after its name as well as before."""
+    """A command that takes `-A`, `--config`, `--without` and `--on-plugin-error` after its name as well as before.
+
+    It also takes the options of `app.user_options["preload"]`, and tells their values by the hook
+    `user_preload_options` before it runs.
+    """
+
+    #: The keys of `app.user_options` whose options this command takes.
+    user_options: tuple[str, ...] = ("preload",)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.ensure_object(Session).take(*_early(args))
         return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """The command's own; then those options, whose values were read before the others could be parsed."""
+        """The command's own; then the options of the application; then those that were read before all others."""
         options = app_options()
         for option in options:
             option.expose_value = False
-        return [*super().get_params(ctx), *options]
+        if "bootsteps.params" not in ctx.meta:
+            ctx.meta["bootsteps.params"] = self._more(ctx)
+        return [*super().get_params(ctx), *ctx.meta["bootsteps.params"], *options]
+
+    def _more(self, ctx: click.Context) -> list[click.Parameter]:
+        session = ctx.ensure_object(Session)
+        return self._of_application(session, {}) if session.has_app() else []
+
+    def _of_application(self, session: Session, taken: Mapping[str, str]) -> list[click.Parameter]:
+        """Return the application's own options. Raises `DuplicateName` if one is among those `taken`, or another's."""
+        known = dict(taken) | {f: f"kernel {self.name}" for param in (*self.params, *app_options()) for f in param.opts}
+        found: list[click.Parameter] = []
+        for key in self.user_options:
+            mine = f"app.user_options[{key!r}]"
+            for option in sorted(session.app().user_options[key], key=lambda option: str(option.opts)):
+                if clash := sorted(set(known) & set(option.opts)):
+                    whose = (known[clash[0]], mine)
+                    raise DuplicateName(f"option {clash[0]!r} is declared twice", whose, "rename it in the application")
+                known |= dict.fromkeys(option.opts, mine)
+                option.expose_value, option.callback = False, _keep_user_option
+                found.append(option)
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        session = ctx.ensure_object(Session)
+        if session.has_app() and (preload := session.app().user_options["preload"]):
+            values = {option.name: session.extra.get(option.name) for option in preload}
+            session.app().hooks.announce("user_preload_options", command=self.name, app=session.app(), options=values)
+        return super().invoke(ctx)
 
 
 class BootCommand(AppCommand):
     """A command that takes every setting of the installed steps, and the application's own options, as its options.
 
     Their values go into the application's settings above all others; the command's function gets its own parameters
-    only, and the `Session` by `@click.pass_obj`. `user_options` is the key of `app.user_options` that applies.
+    only, and the `Session` by `@click.pass_obj`.
     """
 
-    user_options = "worker"
+    user_options = ("preload", "worker")
 
-    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        if "bootsteps.params" not in ctx.meta:
-            ctx.meta["bootsteps.params"] = [*self._settings(ctx), *self._user_options(ctx)]
-        return [*super().get_params(ctx), *ctx.meta["bootsteps.params"]]
+    def _more(self, ctx: click.Context) -> list[click.Parameter]:
+        session = ctx.ensure_object(Session)
+        settings = self._settings(ctx)
+        taken = {flag: origin for setting, _, origin in session.declared() for flag in setting.flags}
+        return [*settings, *self._of_application(session, taken)]
 
     def _settings(self, ctx: click.Context) -> list[click.Parameter]:
         session = ctx.ensure_object(Session)
@@ -80,21 +119,7 @@ class BootCommand(AppCommand):
             if clash := sorted(ours & set(setting.flags)):
                 what = f"option {clash[0]!r} is declared twice: kernel {self.name} has one of its own"
                 raise DuplicateName(what, (origin,), f"give setting {setting.name!r} other flags, or uninstall it")
-        return [SettingOption(*declared) for declared in session.declared() if declared[0].flags]
-
-    def _user_options(self, ctx: click.Context) -> list[click.Parameter]:
-        session = ctx.ensure_object(Session)
-        taken = {flag: origin for setting, _, origin in session.declared() for flag in setting.flags}
-        taken |= {flag: f"kernel {self.name}" for param in (*self.params, *app_options()) for flag in param.opts}
-        options = sorted(session.app().user_options[self.user_options], key=lambda option: str(option.opts))
-        for option in options:
-            mine = f"app.user_options[{self.user_options!r}]"
-            if clash := sorted(set(taken) & set(option.opts)):
-                whose = (taken[clash[0]], mine)
-                raise DuplicateName(f"option {clash[0]!r} is declared twice", whose, "rename it in the application")
-            taken |= dict.fromkeys(option.opts, mine)
-            option.expose_value, option.callback = False, _keep_user_option
-        return options
+        return [SettingOption(*declared, self.name or "") for declared in session.declared() if declared[0].flags]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -114,14 +139,18 @@ def _keep_user_option(ctx: click.Context, param: click.Parameter, value: Any) ->
 
 
 class SettingOption(click.Option):
-    """The option of a setting: `owner` is the distribution that declares it, `origin` says so in messages."""
+    """The option of a setting: `owner` is the distribution that declares it, `origin` says so in messages.
 
-    def __init__(self, setting: Setting[Any], owner: str, origin: str) -> None:
+    Its environment variables are named after the command and the option, beside that of the setting:
+    KERNEL_WORKER_LOGLEVEL for `--loglevel`.
+    """
+
+    def __init__(self, setting: Setting[Any], owner: str, origin: str, command: str) -> None:
         unit = f" [{setting.unit}]" if setting.unit else ""
         default = "" if setting.default in (None, False, (), "") else f"  [default: {setting.default}]"
         flags = list(setting.flags)
         if setting.type is bool:
-            flags = [f"{flag}/--no-{flag[2:]}" if flag.startswith("--") else flag for flag in flags]
+            flags = [f"{flag}/{_opposite(flag)}" if flag.startswith("--") else flag for flag in flags]
         super().__init__(
             [*flags, f"option_{option_name(setting)}"],
             help=setting.help + unit + default,
@@ -129,6 +158,7 @@ class SettingOption(click.Option):
             default=None,
             expose_value=False,
             callback=self._keep,
+            envvar=[variable for variable in _variables(command, flags) if variable != variable_of(setting.name)],
         )
         self.setting = setting
         self.owner = owner
@@ -136,14 +166,27 @@ class SettingOption(click.Option):
 
     def _keep(self, ctx: click.Context, param: click.Parameter, value: Any) -> Any:
         if value is not None:
-            ctx.ensure_object(Session).app().conf.override({self.setting.name: value})
+            source = "command line"
+            if ctx.get_parameter_source(str(self.name)) is click.core.ParameterSource.ENVIRONMENT:
+                source = next(variable for variable in self.envvar or () if os.environ.get(variable))
+            ctx.ensure_object(Session).app().conf.override({self.setting.name: value}, source)
         return value
+
+
+def _variables(command: str, flags: Sequence[str]) -> list[str]:
+    words = [flag.partition("/")[0][2:] for flag in flags if flag.startswith("--")]
+    return [variable_of(f"{command}_{word}".replace("-", "_")) for word in words]
+
+
+def _opposite(flag: str) -> str:
+    return f"--with-{flag[10:]}" if flag.startswith("--without-") else f"--no-{flag[2:]}"
 
 
 class _SettingType(click.ParamType[Any]):
     def __init__(self, setting: Setting[Any]) -> None:
         self.setting = setting
-        self.name = getattr(setting.type, "__name__", "value").replace("tuple", "a,b,...").replace("list", "a,b,...")
+        kind = getattr(setting.type, "__name__", "value").strip("_")
+        self.name = kind.replace("tuple", "a,b,...").replace("list", "a,b,...")
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
@@ -152,16 +195,17 @@ class _SettingType(click.ParamType[Any]):
             self.fail(exc.what, param, ctx)
 
 
-def _early(args: Sequence[str]) -> tuple[str | None, tuple[str, ...], str | None]:
-    """Find -A, --without and --on-plugin-error, which decide which other options there are."""
+def _early(args: Sequence[str]) -> tuple[Any, ...]:
+    """Find the options of `app_options`, which decide which others there are."""
     found: dict[str, list[str]] = defaultdict(list)
     for word, following in zip(args, [*args[1:], ""], strict=False):
         flag, equals, value = word.partition("=")
-        if flag in ("-A", "--app", "--without", "--on-plugin-error"):
+        if flag in ("-A", "--app", "--without", "--on-plugin-error", "--workdir", "--config"):
             found["--app" if flag == "-A" else flag].append(value if equals else following)
         elif word.startswith("-A") and not word.startswith("--"):
             found["--app"].append(word[2:])
         elif word == "--":
             break
-    app, how = found["--app"], found["--on-plugin-error"]
-    return (app[-1] if app else None), tuple(found["--without"]), (how[-1] if how else None)
+    last = {flag: values[-1] for flag, values in found.items() if values}
+    further = [last.get(flag) for flag in ("--on-plugin-error", "--workdir", "--config")]
+    return last.get("--app"), tuple(found["--without"]), *further

@@ -9,7 +9,7 @@ from typing import Any
 
 from bootsteps.app import ON_PLUGIN_ERROR, WITHOUT, App, find_app
 from bootsteps.discovery import Catalogue, Plugin, scan
-from bootsteps.errors import DuplicateName
+from bootsteps.errors import DuplicateName, UnknownName
 from bootsteps.plan import Plan, candidates
 from bootsteps.resolve import compose
 from bootsteps.settings import Setting
@@ -25,30 +25,72 @@ class Session:
 
     def __init__(self) -> None:
         self.spec: str | None = None
+        #: The module or file of settings: `--config`.
+        self.config: str | None = None
+        #: The folder in which the program was called.
+        self.folder = os.getcwd()
         #: The values of options that are no settings, by name: those of `app.user_options`.
         self.extra: dict[str, Any] = {}
         self._without: tuple[str, ...] = ()
         self._on_plugin_error: str | None = None
+        self._workdir: str | None = None
         self._app: App | None = None
 
-    def take(self, app: str | None, without: Sequence[str], on_plugin_error: str | None) -> None:
-        """Note what was given on the command line, before or after the command's name."""
+    def take(
+        self,
+        app: str | None,
+        without: Sequence[str],
+        on_plugin_error: str | None,
+        workdir: str | None = None,
+        config: str | None = None,
+    ) -> None:
+        """Note what was given on the command line, before or after the command's name. Raises `UnknownName`."""
+        if workdir and workdir != self._workdir:
+            self._go_to(workdir)
         self.spec = app or self.spec
+        self.config = config or self.config
         self._without += tuple(name for name in without if name not in self._without)
         self._on_plugin_error = on_plugin_error or self._on_plugin_error
         self.__dict__.pop("catalogue", None)
+
+    def _go_to(self, folder: str) -> None:
+        try:
+            os.chdir(os.path.join(self.folder, folder))
+        except OSError as exc:
+            what = f"cannot go to the folder {folder!r}: {exc.strerror}"
+            raise UnknownName(what, (f"--workdir {folder}",), "make it, or name another") from exc
+        self._workdir = folder
+
+    def words(self) -> list[str]:
+        """Return what was taken as another call of the program takes it."""
+        named = {"--app": self.spec, "--on-plugin-error": self._on_plugin_error, "--workdir": self._workdir}
+        named["--config"] = self.config
+        found = [f"{flag}={value}" for flag, value in named.items() if value]
+        return found + [f"--without={name}" for name in self._without]
+
+    def has_app(self) -> bool:
+        """Tell whether an application is named, without importing it."""
+        return self._app is not None or bool(self.spec or os.environ.get("KERNEL_APP"))
 
     def app(self) -> App:
         """Return the application that `-A` or KERNEL_APP names, or an empty one. Raises `KernelError`."""
         if self._app is None:
             spec = self.spec or os.environ.get("KERNEL_APP")
             self._app = find_app(spec) if spec else App()
+            self._configure(self._app)
             self.__dict__.pop("catalogue", None)
             if self._on_plugin_error:
                 self._app.conf.override({ON_PLUGIN_ERROR.name: self._on_plugin_error})
             if self._without:
                 self._app.conf.override({WITHOUT.name: (*self._app.conf.get(WITHOUT), *self._without)})
         return self._app
+
+    def _configure(self, app: App) -> None:
+        config = self.config or os.environ.get("KERNEL_CONFIG")
+        if config:
+            from bootsteps.configuring import read
+
+            app.conf.add_file(read(config))
 
     @cached_property
     def catalogue(self) -> Catalogue:

@@ -2,35 +2,119 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-from bootsteps import Pool
+from bootsteps import Pool, Timer, TimerEntry
 from bootsteps_consumer_tasks.ledger import Ledger, Request, State
+from bootsteps_consumer_tasks.lines import Lines
+from bootsteps_consumer_tasks.rates import Buckets
+from bootsteps_consumer_tasks.revoked import Revoked
+from bootsteps_consumer_tasks.settlement import Settlement
 
-__all__ = ["HandOver"]
+if TYPE_CHECKING:
+    from bootsteps_consumer_tasks.window import Window
+
+__all__ = ["MOST_LIMITED", "HandOver"]
+
+#: For so many requests that wait for a rate limit the prefetch limit grows. What is behind more of them in the queue
+#: waits too: memory is bounded, and who has such queues gives the limited tasks one of their own.
+MOST_LIMITED = 10_000
 
 
 class HandOver:
     """Hands on what the pool takes now. Loop thread only; called at the end of each turn."""
 
-    def __init__(self, ledger: Ledger, pool: Pool, qos: Any) -> None:
+    def __init__(
+        self, ledger: Ledger, pool: Pool, qos: Any, settlement: Settlement, revoked: Revoked, buckets: Buckets,
+        timer: Timer, lines: Lines, window: Window | None = None,
+    ) -> None:  # fmt: skip
         self._ledger = ledger
         self._pool = pool
         self._qos = qos
+        self._settlement = settlement
+        self._revoked = revoked
+        self._buckets = buckets
+        self._timer = timer
+        self._window = window
+        self._lines = lines
+        self._wake: TimerEntry | None = None
         self._held = 0
         self._broken: Exception | None = None
         qos.update()
 
     def __call__(self) -> None:
+        self._lines.flush()  # before anything is said of what becomes of them
+        for request in self._ledger.recalled():
+            self._discard(request, "revoked")
         self._adjust_prefetch()
-        taken = self._ledger.take(self._pool.free())
-        if not taken:
-            return
-        ready = [request for request in taken if request.acks_late or self._acknowledge(request)]
-        self._pool.submit([request.job() for request in ready])
+        ready: list[Request] = []
+        limited = self._ledger.count(State.LIMITED)
+        room = self._pool.free()
+        while room > len(ready):
+            taken = self._take_limited(room - len(ready)) if limited else []
+            taken += self._ledger.take(room - len(ready) - len(taken))
+            if not taken:
+                break
+            revoking = bool(self._revoked)
+            ready += [request for request in taken if self._may_start(request, revoking)]
+        if limited:
+            self._wake_for_the_next()
+        if ready:
+            if self._settlement.starts is not None:
+                self._settlement.starts.watch(ready)
+            self._pool.submit([request.job() for request in ready])
+        if self._window is not None:
+            self._window.watch()
         broken, self._broken = self._broken, None
         if broken is not None:
             raise broken
+
+    def stop(self) -> None:
+        """Wake the loop no more."""
+        self._stop_waking()
+        if self._window is not None:
+            self._window.stop()
+
+    def _stop_waking(self) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+            self._wake = None
+
+    def _take_limited(self, most: int) -> list[Request]:
+        """Return the requests whose rate limit lets them start now."""
+        taken = list(self._buckets.due(most))
+        for request in taken:
+            self._ledger.start(request)
+        return taken
+
+    def _wake_for_the_next(self) -> None:
+        """Turn the loop when the next rate-limited request may start; if the pool is full, its next outcome does."""
+        self._stop_waking()
+        seconds = self._buckets.next_s()
+        if seconds and self._pool.free():
+            self._wake = self._timer.call_after(seconds, lambda: None)
+
+    def _may_start(self, request: Request, revoking: bool) -> bool:
+        """Tell whether it is still wanted; settle it if not, and acknowledge it if that comes before its start."""
+        headers = request.headers
+        if headers.expires is not None and headers.expires <= datetime.now(UTC):
+            self._discard(request, "expired")
+            return False
+        if revoking and self._revoked.covers(headers.id, request.delivery.headers):
+            self._discard(request, "revoked")
+            return False
+        return request.acks_late or self._acknowledge(request)
+
+    def _discard(self, request: Request, reason: str) -> None:
+        if self._ledger.settle(request.seq) is None:
+            return
+        if request.release is not None:
+            request.release()
+        try:
+            self._settlement.revoke(request.headers, request.delivery, reason)
+        except Exception as exc:
+            self._broken = exc
 
     def _acknowledge(self, request: Request) -> bool:
         """Acknowledge before the start; False when the connection breaks, and the broker delivers it again."""
@@ -43,8 +127,9 @@ class HandOver:
         return True
 
     def _adjust_prefetch(self) -> None:
-        """A task that waits for its ETA takes no place of those that can run: the prefetch limit grows by it."""
-        change = self._ledger.count(State.HELD) - self._held
+        """A task that waits takes no place of those that can run: the prefetch limit grows by it, within bounds."""
+        limited = min(self._ledger.count(State.LIMITED), MOST_LIMITED)
+        change = self._ledger.count(State.HELD) + limited - self._held
         if change:
             self._held += change
             adjust = self._qos.increment_eventually if change > 0 else self._qos.decrement_eventually

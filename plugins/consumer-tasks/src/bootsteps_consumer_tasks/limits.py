@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +12,7 @@ from bootsteps import POOL, Demand, KernelError, Setting, Settings
 if TYPE_CHECKING:
     from bootsteps_tasks import Task
 
-__all__ = ["NO_LIMITS", "SOFT_TIME_LIMIT", "TIME_LIMIT", "Limits", "check_tasks", "demanded"]
+__all__ = ["NO_LIMITS", "SOFT_TIME_LIMIT", "TIME_LIMIT", "Limits", "check_tasks", "demanded", "unkept"]
 
 
 def seconds(value: Any) -> float:
@@ -59,6 +60,13 @@ class Limits(NamedTuple):
 NO_LIMITS = Limits()
 
 
+def unkept(limits: Limits, capabilities: Iterable[str]) -> str:
+    """Return in words which of these limits a pool cannot keep; empty if it can."""
+    able = frozenset(capabilities)
+    asked = (("hard", limits.hard, "hard_limit"), ("soft", limits.soft, "soft_limit"))
+    return " and ".join(f"a {kind} limit of {value:g} s" for kind, value, need in asked if value and need not in able)
+
+
 def demanded(settings: Settings) -> Iterator[Demand]:
     """Yield what the settings ask of the pool."""
     for setting, capability in ((TIME_LIMIT, "hard_limit"), (SOFT_TIME_LIMIT, "soft_limit")):
@@ -68,9 +76,12 @@ def demanded(settings: Settings) -> Iterator[Demand]:
 
 
 def check_tasks(tasks: Mapping[str, Task[..., Any]], capabilities: Iterable[str]) -> None:
-    """Raise `KernelError` for a task whose limit is none, or whose limits the pool cannot keep."""
+    """Raise `KernelError` for a task whose limit is none, or one that asks for what the pool cannot do."""
     able = frozenset(capabilities)
     for name, task in sorted(tasks.items()):
+        if "coroutines" not in able and inspect.iscoroutinefunction(task.run):
+            what = f"task {name!r} is a coroutine, which needs 'coroutines', and the pool cannot do that"
+            raise KernelError(what, (), "choose another pool: kernel worker -P asyncio, or make it a plain function")
         for option, capability in NEEDS:
             value = getattr(task, option)
             if value is None:

@@ -1,4 +1,4 @@
-"""The steps: `Runner` and `Requests` in the worker, `Tasks` in the consumer."""
+"""The steps: `Runner`, `Revokes` and `Requests` in the worker, `Tasks` in the consumer."""
 
 from __future__ import annotations
 
@@ -20,30 +20,84 @@ from bootsteps import (
     Settings,
     Step,
     WorkerView,
+    deadline,
+    hookimpl,
 )
 from bootsteps_consumer import CONNECTION
+from bootsteps_consumer_tasks.guard import LOST_LIMIT, REDELIVERED_LIMIT, Guard
 from bootsteps_consumer_tasks.handover import HandOver
-from bootsteps_consumer_tasks.keys import QOS, SETTLEMENT, STRATEGIES, TASK_CONSUMER
+from bootsteps_consumer_tasks.keys import (
+    ADD_TASK_QUEUE,
+    APPLY_ETA_TASK,
+    BUCKET_FOR_TASK,
+    BUCKETS,
+    CANCEL_TASK_QUEUE,
+    GUARD,
+    QOS,
+    RESET_RATE_LIMITS,
+    REVOKED,
+    SETTLEMENT,
+    SNAPSHOTS,
+    STRATEGIES,
+    TASK_BUCKETS,
+    TASK_CONSUMER,
+    TASK_CONTROL,
+    TASK_QUEUES,
+    UPDATE_STRATEGIES,
+)
 from bootsteps_consumer_tasks.ledger import Ledger
 from bootsteps_consumer_tasks.limits import SOFT_TIME_LIMIT, TIME_LIMIT, Limits, check_tasks, demanded
+from bootsteps_consumer_tasks.poster import Poster
+from bootsteps_consumer_tasks.queues import DIRECT, PURGE, TaskQueues, direct_queue
+from bootsteps_consumer_tasks.rates import DISABLE_RATE_LIMITS, Buckets
+from bootsteps_consumer_tasks.revoked import Revoked
+from bootsteps_consumer_tasks.root import check_root
 from bootsteps_consumer_tasks.settlement import Settlement
+from bootsteps_consumer_tasks.snapshots import Snapshots
+from bootsteps_consumer_tasks.starts import Starts
 from bootsteps_consumer_tasks.strategy import Intake
-from bootsteps_tasks import App
+from bootsteps_consumer_tasks.taskcontrol import TaskControl
+from bootsteps_tasks.settings import ETA_HORIZON
 
-__all__ = ["Requests", "RunnerStep", "Tasks"]
+__all__ = ["Requests", "Revokes", "RunnerStep", "Tasks"]
+
+#: Seconds that the broker has to say that it will send no more messages.
+CANCEL_S = 3.0
 
 QUEUES = Setting[tuple[str, ...]](
     "worker_queues", tuple, (), flags=("-Q", "--queues"), help="consume from these queues; default: all of task_queues"
+)
+EXCLUDED = Setting[tuple[str, ...]](
+    "worker_exclude_queues",
+    tuple,
+    (),
+    flags=("-X", "--exclude-queues"),
+    help="of those queues consume from all but these",
 )
 PREFETCH = Setting[int](
     "worker_prefetch_multiplier",
     int,
     4,
     flags=("--prefetch-multiplier",),
-    help="messages to reserve for each running task",
+    help="messages to reserve for each running task; named, it is kept: else more for short tasks, fewer for long",
 )
-LOST_LIMIT = Setting[int](
-    "worker_lost_limit", int, 3, flags=(), help="how often a late-acknowledged task whose child died is tried again"
+
+
+def _delays(value: Any) -> tuple[float, ...]:
+    words = [word for word in value.split(",") if word.strip()] if isinstance(value, str) else list(value)
+    found = tuple(float(word) for word in words)
+    if any(delay < 0 for delay in found):
+        raise ValueError("a delay is a number of seconds")
+    return found
+
+
+UNKNOWN_DELAYS = Setting[Any](
+    "worker_unknown_task_delays",
+    _delays,
+    (0.5, 1.0, 1.5, 2.0, 3.0),
+    unit="s",
+    flags=(),
+    help="how long a task that is unknown here waits before it goes back to its queue, each time",
 )
 
 
@@ -54,45 +108,83 @@ class RunnerStep(Step):
 
     def create(self, worker: WorkerView) -> Callable[[], Runner]:
         from bootsteps_consumer_tasks.runner import TaskRunner
+        from bootsteps_tasks import App
 
         if not isinstance(worker.app, App):
             what = f"{worker.app!r} is no application with tasks"
             raise KernelError(what, (), "name one: kernel worker -A MODULE:APP")
-        return partial(TaskRunner, worker.app)
+        return partial(TaskRunner, worker.app, worker.hostname)
+
+
+class Revokes(Step):
+    """Remembers which tasks are revoked. Outlives every connection."""
+
+    provides = (REVOKED,)
+
+    def create(self, worker: WorkerView) -> Revoked:
+        return Revoked()
+
+    def info(self, worker: WorkerView) -> dict[str, Any]:
+        return {"revoked": len(self.obj)}
 
 
 class Requests(Step):
     """Keeps the ledger of requests and settles what comes out of the pool. Outlives every connection."""
 
-    provides = (REQUESTS, SETTLEMENT)
-    requires = (POOL,)
-    settings = (LOST_LIMIT,)
+    provides = (REQUESTS, SETTLEMENT, SNAPSHOTS, GUARD, BUCKETS, TASK_CONTROL, TASK_QUEUES)
+    requires = (POOL, TIMER, REVOKED)
+    settings = (QUEUES, EXCLUDED, DIRECT, PURGE, LOST_LIMIT, REDELIVERED_LIMIT, DISABLE_RATE_LIMITS)
 
     def create(self, worker: WorkerView) -> Ledger:
+        check_root(worker.app.conf["accept_content"], worker.app.conf.get("worker_uid"))
         ledger = Ledger(worker.get(POOL).running)
         worker.lend(REQUESTS, ledger)  # already here: others read it in their `create`
         return ledger
 
     def start(self, worker: WorkerView) -> None:
-        settlement = Settlement(worker.app, self.obj, worker.hooks, worker.setting(LOST_LIMIT))
-        worker.lend(REQUESTS, self.obj)
+        app, ledger, pool = worker.app, self.obj, worker.get(POOL)
+        poster = Poster(app.connection)
+        worker.on_stop(poster.close)
+        guard = Guard(
+            poster, ledger, worker.hooks, worker.hostname, worker.setting(LOST_LIMIT), worker.setting(REDELIVERED_LIMIT)
+        )
+        starts = Starts(worker.hooks, pool.running, worker.get(TIMER))
+        worker.on_stop(starts.stop)
+        settlement = Settlement(app, ledger, worker.hooks, guard, pool.submit, worker.hostname, starts)
+        self._buckets = buckets = Buckets(app.tasks, worker.setting(DISABLE_RATE_LIMITS))
+        worker.lend(REQUESTS, ledger)
         worker.lend(SETTLEMENT, settlement)
-        check_tasks(worker.app.tasks, worker.get(POOL).capabilities)
-        worker.get(POOL).connect(settlement.on_outcomes)
+        worker.lend(SNAPSHOTS, Snapshots(ledger, app.conf.accept_content))
+        worker.lend(GUARD, guard)
+        worker.lend(BUCKETS, buckets)
+        only, without = worker.setting(QUEUES), worker.setting(EXCLUDED)
+        own = [direct_queue(worker.hostname)] if worker.setting(DIRECT) else []
+        worker.lend(TASK_QUEUES, TaskQueues(app, only, without, own, worker.setting(PURGE)))
+        worker.lend(TASK_CONTROL, TaskControl(app, ledger, worker.get(REVOKED), buckets, pool, worker.get(TIMER)))
+        check_tasks(app.tasks, pool.capabilities)
+        pool.connect(settlement.on_outcomes)
+
+    @hookimpl
+    def application_renewed(self, app: Any) -> None:
+        """Its tasks may have other limits now."""
+        self._buckets.reset()
 
     def idle(self, worker: WorkerView) -> bool:
         return not self.obj.active()
 
     def info(self, worker: WorkerView) -> dict[str, Any]:
-        return {"total": dict(self.obj.total)}
+        return {"total": self.obj.started()}
 
 
 class Tasks(Step):
     """Consumes task messages: intake, prefetch, and the hand-over to the pool, once for each turn of the loop."""
 
-    provides = (TASK_CONSUMER, QOS, STRATEGIES)
-    requires = (CONNECTION, POOL, REQUESTS, SETTLEMENT, TIMER, HUB)
-    settings = (QUEUES, PREFETCH, TIME_LIMIT, SOFT_TIME_LIMIT)
+    provides = (
+        *(TASK_CONSUMER, QOS, STRATEGIES, UPDATE_STRATEGIES, APPLY_ETA_TASK),
+        *(TASK_BUCKETS, RESET_RATE_LIMITS, BUCKET_FOR_TASK, ADD_TASK_QUEUE, CANCEL_TASK_QUEUE),
+    )
+    requires = (CONNECTION, POOL, REQUESTS, SETTLEMENT, GUARD, REVOKED, BUCKETS, TASK_QUEUES, TIMER, HUB)
+    settings = (PREFETCH, TIME_LIMIT, SOFT_TIME_LIMIT, UNKNOWN_DELAYS, ETA_HORIZON)
 
     @classmethod
     def demands(cls, settings: Settings) -> Iterable[Demand]:
@@ -100,40 +192,133 @@ class Tasks(Step):
         return demanded(settings)
 
     def start(self, consumer: ConsumerView) -> None:
-        from bootsteps_consumer_tasks.prefetch import Prefetch
+        from bootsteps_consumer_tasks.prefetch import Prefetch, is_quorum
+        from bootsteps_consumer_tasks.window import Window, can_follow, can_give_back
 
-        app, pool, ledger = consumer.app, consumer.get(POOL), _ledger(consumer)
-        settlement, timer = consumer.get(SETTLEMENT), consumer.get(TIMER)
-        limits = Limits(consumer.setting(TIME_LIMIT), consumer.setting(SOFT_TIME_LIMIT))
-        intake = Intake(app, consumer.hostname, ledger, settlement, timer, consumer.hooks, limits)
+        intake, pool = self._make_intake(consumer), consumer.get(POOL)
         consumer.on_stop(intake.hang_up)
-        queues = app.queues(consumer.setting(QUEUES))
-        task_consumer = consumer.get(CONNECTION).Consumer(queues, on_message=intake.on_message)
-        qos = Prefetch(task_consumer.qos, pool.concurrency * consumer.setting(PREFETCH))
+        queues = consumer.get(TASK_QUEUES)
+        consumer.get(GUARD).queues = queues
+        task_consumer = consumer.get(CONNECTION).Consumer(list(queues), on_message=intake.on_message)
+        purged = queues.purge_once(task_consumer.channel)
+        if purged is not None:
+            consumer.log.warning("%d messages deleted from %s", purged, ", ".join(queue.name for queue in queues))
+        self._multiplier, self._size = consumer.setting(PREFETCH), pool.concurrency
+        # RabbitMQ heeds a change only if it is for the whole channel; quorum queues know no such limit.
+        tell = partial(task_consumer.qos, apply_global=not any(map(is_quorum, queues)))
+        qos = Prefetch(tell, self._usual())
         consumer.lend(STRATEGIES, intake.strategies)
+        consumer.lend(UPDATE_STRATEGIES, intake.update_strategies)
+        consumer.lend(APPLY_ETA_TASK, intake.apply_eta_task)
+        buckets = consumer.get(BUCKETS)
+        consumer.lend(TASK_BUCKETS, buckets)
+        consumer.lend(RESET_RATE_LIMITS, buckets.reset)
+        consumer.lend(BUCKET_FOR_TASK, buckets.bucket_for)
         consumer.lend(TASK_CONSUMER, task_consumer)
         consumer.lend(QOS, qos)
-        self._intake, self._handover = intake, HandOver(ledger, pool, qos)
+        self._intake, self._qos = intake, qos
+        adapts = consumer.app.conf.source(PREFETCH.name) == "default" and can_follow(task_consumer.channel)
+        told = qos, _ledger(consumer), pool, consumer.get(TIMER), self._usual
+        starts, gives_back = consumer.get(SETTLEMENT).starts, can_give_back(task_consumer.channel)
+        window = Window(*told, starts=starts, gives_back=gives_back) if adapts else None
+        self._handover = HandOver(
+            _ledger(consumer), pool, qos, consumer.get(SETTLEMENT), consumer.get(REVOKED), consumer.get(BUCKETS),
+            consumer.get(TIMER), intake.lines, window,
+        )  # fmt: skip
+        consumer.on_stop(self._handover.stop)
         hub = consumer.get(HUB)
         hub.on_tick.add(self._handover)
         consumer.on_stop(lambda: hub.on_tick.discard(self._handover))
+        keep_lease = getattr(consumer.get(CONNECTION).transport, "keep_lease", None)
+        if keep_lease is not None and getattr(pool, "runs_in_loop", False):
+            keep_lease(in_thread=True)
         task_consumer.consume()
-        self._names = [queue.name for queue in queues]
-        consumer.log.info("consuming from %s", ", ".join(self._names))
+        self._follow(consumer, queues, task_consumer)
+        consumer.log.info("consuming from %s", ", ".join(queue.name for queue in queues))
+
+    def _usual(self) -> int:
+        """The prefetch limit as the setting says it."""
+        return self._size * self._multiplier
+
+    def _follow(self, consumer: ConsumerView, queues: TaskQueues, task_consumer: Any) -> None:
+        """Consume from queues that are added, and no more from those that are cancelled."""
+
+        def consume(queue: Any) -> None:
+            task_consumer.add_queue(queue)
+            task_consumer.consume()
+            consumer.log.info("consuming from %s too", queue.name)
+
+        def cancel(queue: Any) -> None:
+            task_consumer.cancel_by_queue(queue.name)
+            consumer.log.info("no longer consuming from %s", queue.name)
+
+        queues.connect(consume, cancel)
+        consumer.on_stop(queues.disconnect)
+        consumer.lend(ADD_TASK_QUEUE, queues.add)
+        consumer.lend(CANCEL_TASK_QUEUE, queues.cancel)
+
+    def _make_intake(self, consumer: ConsumerView) -> Intake:
+        return Intake(
+            consumer.app,
+            consumer.hostname,
+            _ledger(consumer),
+            consumer.get(SETTLEMENT),
+            consumer.get(TIMER),
+            consumer.hooks,
+            consumer.get(GUARD),
+            consumer.get(REVOKED),
+            consumer.get(BUCKETS),
+            Limits(consumer.setting(TIME_LIMIT), consumer.setting(SOFT_TIME_LIMIT)),
+            consumer.setting(UNKNOWN_DELAYS),
+            consumer.get(POOL).capabilities,
+            consumer.setting(ETA_HORIZON),
+            consumer,
+        )
+
+    @hookimpl
+    def pool_resized(self, size: int) -> None:
+        """Reserve for as many as run now. A value that somebody set is moved, not replaced."""
+        change, self._size = (size - self._size) * self._multiplier, size
+        if change:
+            adjust: Any = self._qos.increment_eventually if change > 0 else self._qos.decrement_eventually
+            adjust(abs(change))
+
+    @hookimpl
+    def application_renewed(self, app: Any) -> None:
+        """Take messages for the tasks that there are now."""
+        self._intake.update_strategies()
 
     def close(self, consumer: ConsumerView) -> None:
         """Take no more messages, and give back those that the pool does not have."""
         consumer.get(HUB).on_tick.discard(self._handover)
-        consumer.get(TASK_CONSUMER).cancel()
+        self._cancel(consumer)
         given_back, running = self._intake.close(), _ledger(consumer).active()
         consumer.log.info("given back before their start: %d; still running: %d", given_back, running)
+        consumer.hooks.announce("tasks_given_back", unstarted=given_back, interrupted=0)
+
+    def _cancel(self, consumer: ConsumerView) -> None:
+        """Ask for no more messages. A broker that says nothing must not hold up the end: what comes is given back."""
+
+        def silent() -> KernelError:
+            return KernelError(f"the broker did not answer within {CANCEL_S:g} s", (), "look after the broker")
+
+        try:
+            with deadline(CANCEL_S, silent):
+                consumer.get(TASK_CONSUMER).cancel()
+        except (KernelError, OSError) as exc:
+            consumer.log.warning("consuming was not cancelled: %s", getattr(exc, "what", exc))
 
     def terminate(self, consumer: ConsumerView) -> None:
         """Give back everything that can be run again."""
-        consumer.log.warning("given back: %d", self._intake.interrupt())
+        unstarted, interrupted = self._intake.interrupt()
+        consumer.log.warning("given back: %d", unstarted + interrupted)
+        consumer.hooks.announce("tasks_given_back", unstarted=unstarted, interrupted=interrupted)
 
     def info(self, consumer: ConsumerView) -> dict[str, Any]:
-        return {"prefetch_count": consumer.get(QOS).value, "queues": self._names}
+        return {
+            "prefetch_count": consumer.get(QOS).value,
+            "queues": [queue.name for queue in consumer.get(TASK_QUEUES)],
+        }
 
 
 def _ledger(consumer: ConsumerView) -> Ledger:

@@ -6,6 +6,7 @@ from typing import Any
 
 from bootsteps import ConsumerView, KernelError, Step
 from bootsteps_consumer.keys import CONNECTION
+from bootsteps_consumer.reach import connected
 
 __all__ = ["ConnectionStep"]
 
@@ -25,7 +26,8 @@ class ConnectionStep(Step):
             raise KernelError(what, (), "name an application with -A, e.g. one made of bootsteps_tasks.App")
         connection = connect()
         consumer.on_stop(lambda: _close(connection))
-        connection.connect()
+        connection.heartbeat = getattr(consumer, "amqheartbeat", 0.0)
+        connected(connection)
         consumer.lend(CONNECTION, connection)
         url = connection.as_uri()
         consumer.log.info("Connected to %s", url)
@@ -48,4 +50,4 @@ class ConnectionStep(Step):
 
 def _close(connection: Any) -> None:
     """Close without waiting for a peer that may be gone."""
-    connection.collect(socket_timeout=1)
+    connection.collect()

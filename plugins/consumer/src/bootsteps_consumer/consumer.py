@@ -8,12 +8,20 @@ import time
 from collections.abc import Callable
 
 from bootsteps import Hub, Parent, Setting, State, Timer
+from bootsteps_consumer.reach import Reach, connected
 
-__all__ = ["RETRY", "RETRY_MAX", "Consumer", "backoff_s"]
+__all__ = ["RETRY", "RETRY_AT_START", "RETRY_MAX", "Consumer", "backoff_s"]
 
 log = logging.getLogger("consumer")
 
 RETRY = Setting[bool]("broker_connection_retry", bool, True, flags=(), help="make a new connection when one breaks")
+RETRY_AT_START = Setting[bool | None](
+    "broker_connection_retry_on_startup",
+    bool,
+    None,
+    flags=(),
+    help="also the first; default: as broker_connection_retry",
+)
 RETRY_MAX = Setting[int | None](
     "broker_connection_max_retries", int, None, flags=(), help="attempts in a row before giving up; default: no limit"
 )
@@ -37,18 +45,27 @@ class Consumer(Parent):
     Its attributes: `app`, `hostname`, `pid`, `controller`, `blueprint`, `steps`, and every service.
     """
 
-    def __init__(self, worker: Parent, hub: Hub, timer: Timer, max_retries: int | None) -> None:
+    def __init__(
+        self, worker: Parent, hub: Hub, timer: Timer, max_retries: int | None, first_retries: int | None
+    ) -> None:
+        """`max_retries` in a row when a connection breaks, `first_retries` before the first; None for ever."""
         super().__init__(worker.app, hostname=worker.hostname, options=worker.options, outer=worker)
         #: The worker that this consumer belongs to.
         self.controller = worker
         self.pid = os.getpid()
         self.restart_count = 0
+        #: Seconds between two signs of life of the broker, 0 for none; and how often in that time it is looked for.
+        self.amqheartbeat, self.amqheartbeat_rate = 0.0, 2.0
         self._hub = hub
         self._timer = timer
         self._max_retries = max_retries
+        self._first_retries = first_retries
         self._attempts = 0
         self._next_attempt = 0.0
         self._connected_at = 0.0
+        self._reach = Reach(hub, lambda: connected(self.app.connection()))  # type: ignore[attr-defined]
+        self._asking = False
+        self._answer: list[Exception | None] = []
 
     def start(self) -> None:
         """Try once to connect and start everything; a broker that is away is left to `run`."""
@@ -59,10 +76,23 @@ class Consumer(Parent):
         while not until():
             if self._connected():
                 self._consume(until)
-            elif self.blueprint.state is State.RUN and time.monotonic() >= self._next_attempt:
-                self._try_to_start()
+            elif self.blueprint.state is State.RUN and self._answer:
+                self._go_on(self._answer.pop())
             else:
+                if self.blueprint.state is State.RUN and not self._asking and time.monotonic() >= self._next_attempt:
+                    self._asking = True
+                    self._reach.ask(self._answer.append)
                 self._hub.run_once()
+
+    def _go_on(self, error: Exception | None) -> None:
+        """The broker was asked whether it is there: this is what came of it."""
+        self._asking = False
+        if error is None:
+            self._try_to_start()
+        elif isinstance(error, self._losses()):
+            self._retry_later(error)
+        else:
+            raise error
 
     def _connected(self) -> bool:
         return "Connection" in self.blueprint.started
@@ -94,7 +124,8 @@ class Consumer(Parent):
             self._pause()
 
     def _retry_later(self, exc: BaseException) -> None:
-        if self._max_retries is not None and self._attempts >= self._max_retries:
+        limit = self._max_retries if self._connected_at else self._first_retries
+        if limit is not None and self._attempts >= limit:
             raise exc
         log.warning("cannot connect to %s: %s; trying again in %.1f s", _url(self), exc, self._pause())
 

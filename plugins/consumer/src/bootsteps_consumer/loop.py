@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bootsteps import HUB, ConsumerView, Hub, Step
+from bootsteps_consumer.heartbeat import keep
 from bootsteps_consumer.keys import CONNECTION
 from bootsteps_consumer.registrar import Registrar
 
@@ -34,6 +35,7 @@ class EventLoop(Step):
         with hub.noting_ticks():
             if connection.transport.implements.asynchronous:
                 connection.register_with_event_loop(hub)
+            keep(connection, hub, getattr(consumer, "amqheartbeat_rate", 2.0))
             for parent in (consumer, getattr(consumer, "controller", None)):
                 if parent is not None:
                     parent.blueprint.send_all("register_with_event_loop", hub)

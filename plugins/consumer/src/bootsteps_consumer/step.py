@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bootsteps import HUB, TIMER, Step, WorkerView
-from bootsteps_consumer.consumer import RETRY, RETRY_MAX, Consumer
+from bootsteps import HUB, POOL, TIMER, Step, WorkerView
+from bootsteps_consumer.consumer import RETRY, RETRY_AT_START, RETRY_MAX, Consumer
+from bootsteps_consumer.heartbeat import HEARTBEAT, RATE, heartbeat_of
 from bootsteps_consumer.keys import CONSUMER
 
 __all__ = ["ConsumerHost"]
@@ -17,13 +18,16 @@ class ConsumerHost(Step):
     name = "Consumer"
     provides = (CONSUMER,)
     requires = (HUB, TIMER)
-    settings = (RETRY, RETRY_MAX)
+    wants = (POOL,)
+    settings = (RETRY, RETRY_AT_START, RETRY_MAX, HEARTBEAT, RATE)
     runs = "consumer"
     last = True
 
     def create(self, worker: WorkerView) -> Consumer:
-        retries = worker.setting(RETRY_MAX) if worker.setting(RETRY) else 0
-        consumer = Consumer(worker.blueprint.parent, worker.get(HUB), worker.get(TIMER), retries)
+        retry, first, most = worker.setting(RETRY), worker.setting(RETRY_AT_START), worker.setting(RETRY_MAX)
+        limits = most if retry else 0, most if (retry if first is None else first) else 0
+        consumer = Consumer(worker.blueprint.parent, worker.get(HUB), worker.get(TIMER), *limits)
+        consumer.amqheartbeat, consumer.amqheartbeat_rate = heartbeat_of(worker), worker.setting(RATE)
         worker.blueprint.nested("Consumer", consumer).apply()
         return consumer
 

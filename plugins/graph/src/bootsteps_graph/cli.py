@@ -42,7 +42,6 @@ class _GraphCommand(BootCommand):
 )
 @click.option("--why", metavar="STEP", help="Say why this step is there, or why not.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write to FILE.")
-@click.option("-l", "--loglevel", hidden=True)
 @click.option("-n", "--hostname", hidden=True)
 @click.pass_obj
 def graph(
@@ -51,7 +50,6 @@ def graph(
     form: str | None,
     why: str | None,
     output: Path | None,
-    loglevel: str | None,
     hostname: str | None,
 ) -> None:
     """Show the graph that would boot with these options, and start nothing.
@@ -69,7 +67,7 @@ def graph(
     form = form or ("table" if why else _format_of(output))
     if form == "png" and output is None and _is_terminal():
         raise KernelError("a PNG picture is not for a terminal", ("--format png",), "kernel graph -o boot.png")
-    session.extra |= {"loglevel": loglevel, "hostname": hostname}
+    session.extra["hostname"] = hostname
     graphs = look(session, hostname)
     chosen = _chosen(graphs, blueprint)
     if why:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cache
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from bootsteps_result_redis.chords import Chords, digest
 from bootsteps_result_redis.connection import Connections, parameters_of, passing_errors, patiently
-from bootsteps_result_redis.layout import STORE, decode_meta, encode_meta, key_prefix, newest
+from bootsteps_result_redis.layout import STORE, decode_meta, encode_meta, key_prefix
 from bootsteps_result_redis.subscription import chunks
-from bootsteps_tasks.backend import READY_STATES
+from bootsteps_tasks.backend import READY_STATES, Claim, Part, decode, encode, newest
 from bootsteps_tasks.process import PerProcess
 
 if TYPE_CHECKING:
@@ -34,13 +34,16 @@ class RedisBackend:
         conf = app.conf
         options: Mapping[str, Any] = conf["result_backend_transport_options"]
         self._url = url
+        self._patience = url, DEADLINE_S
         self._prefix = key_prefix(options.get("global_keyprefix", ""))
         self._serializer: str = conf["result_serializer"]
         accept = conf["result_accept_content"]
         self._accept = frozenset({self._serializer, *(conf["accept_content"] if accept is None else accept)})
         self._expires_ms = round(1000 * (conf["result_expires"] or 0.0))
+        self._groups = key_prefix(options.get("global_keyprefix", ""), "taskset")
         parameters = parameters_of(url, options)
         self._connections = PerProcess(lambda: Connections(parameters))
+        self._chords = Chords(lambda: self._connections.get().client, self._groups, conf, self._accept)
 
     def store(self, metas: Sequence[Mapping[str, Any]]) -> None:
         """Store and publish a batch, all or nothing, in one round trip; two when some replace others.
@@ -85,6 +88,36 @@ class RedisBackend:
         """Delete the result."""
         patiently(lambda: self._connections.get().client.delete(self._prefix + task_id), self._url, DEADLINE_S)
 
+    def save_group(self, group_id: str, found: Any) -> None:
+        """Keep a group's result tuple."""
+        key, value = self._groups + group_id, encode({"result": found}, self._serializer)
+        patiently(lambda: self._connections.get().client.set(key, value, px=self._expires_ms or None), *self._patience)
+
+    def restore_group(self, group_id: str) -> Any:
+        """Return a group's result tuple, None when none is kept."""
+        value = patiently(lambda: self._connections.get().client.get(self._groups + group_id), *self._patience)
+        return None if value is None else decode(value, self._serializer, self._accept)["result"]
+
+    def delete_group(self, group_id: str) -> None:
+        """No longer keep a group."""
+        patiently(lambda: self._connections.get().client.delete(self._groups + group_id), *self._patience)
+
+    def begin_chord(self, group_id: str, size: int, tree: Any = None) -> None:
+        """Expect so many parts. See `bootsteps_tasks.ChordBackend`."""
+        patiently(lambda: self._chords.begin(group_id, size, tree), *self._patience)
+
+    def add_to_chord(self, group_id: str) -> None:
+        """Expect one part more."""
+        patiently(lambda: self._chords.add(group_id), *self._patience)
+
+    def return_parts(self, parts: Sequence[Part]) -> Sequence[Claim]:
+        """Count parts and claim the chords that are complete. See `bootsteps_tasks.ChordBackend`."""
+        return patiently(lambda: self._chords.return_parts(parts), *self._patience)
+
+    def finish_chord(self, claim: Claim) -> None:
+        """Forget a chord whose body is published."""
+        patiently(lambda: self._chords.finish(claim), *self._patience)
+
     def close(self) -> None:
         """Close the connections; they reopen when used."""
         connections = self._connections.drop()
@@ -112,7 +145,7 @@ class RedisBackend:
             arguments += (standing[key], value)
         client = self._connections.get().client
         try:
-            others: Any = client.evalsha(_digest(), len(keys), *arguments)
+            others: Any = client.evalsha(digest(STORE), len(keys), *arguments)
         except NoScriptError:
             others = client.eval(STORE, len(keys), *arguments)
         return {keys[number - 1]: old for number, old in zip(others[::2], others[1::2], strict=True)}
@@ -148,10 +181,3 @@ class RedisBackend:
 
 def _ready(metas: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {task_id: meta for task_id, meta in metas.items() if meta["status"] in READY_STATES}
-
-
-@cache
-def _digest() -> str:
-    from hashlib import sha1
-
-    return sha1(STORE.encode(), usedforsecurity=False).hexdigest()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from bootsteps.errors import SettingError
 from bootsteps_tasks.backend import decode, encode, encode_result
 from bootsteps_tasks.repr import bounded_repr
 
-__all__ = ["STORE", "decode_meta", "encode_meta", "key_prefix", "newest"]
+__all__ = ["STORE", "decode_meta", "encode_meta", "key_prefix"]
 
 #: KEYS are those of a batch; ARGV is the time to live in milliseconds (0: for ever), then for each key what must stand
 #: there ("" for nothing) and what shall. Writes and publishes all, or nothing when some key holds something else:
@@ -43,24 +43,17 @@ return other
 COMPRESSED = b"\x00celery-compressed\x00"
 
 
-def key_prefix(global_keyprefix: Any) -> str:
-    """Return what stands before a task's id in its key, which is also its channel. Raises `SettingError`."""
+def key_prefix(global_keyprefix: Any, what: str = "task") -> str:
+    """Return what stands before a task's id in its key, which is also its channel; or a group's (`what="taskset"`).
+
+    Raises `SettingError`.
+    """
     if not isinstance(global_keyprefix, str):
-        what = f"result_backend_transport_options: global_keyprefix is {global_keyprefix!r}, not a text"
-        raise SettingError(what, ("result backend redis (bootsteps-result-redis)",), "global_keyprefix='staging:'")
+        fault = f"result_backend_transport_options: global_keyprefix is {global_keyprefix!r}, not a text"
+        raise SettingError(fault, ("result backend redis (bootsteps-result-redis)",), "global_keyprefix='staging:'")
     if global_keyprefix and global_keyprefix[-1] not in ":_-.":
         global_keyprefix += "_"
-    return f"{global_keyprefix}celery-task-meta-"
-
-
-def newest(metas: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Return for each id what is to be stored: the last one, or the first SUCCESS."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for meta in metas:
-        before = found.get(meta["task_id"])
-        if before is None or before["status"] != "SUCCESS":
-            found[meta["task_id"]] = meta
-    return found
+    return f"{global_keyprefix}celery-{what}-meta-"
 
 
 def encode_meta(meta: Mapping[str, Any], serializer: str) -> bytes:

@@ -6,13 +6,16 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from threading import Lock
-from time import monotonic, sleep
+from functools import partial
+from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Any
 
+from bootsteps_result_sqlite.chords import Chords, delete_chords_before
+from bootsteps_result_sqlite.cleaning import NowAndThen
 from bootsteps_result_sqlite.connection import Connections, path_of
 from bootsteps_result_sqlite.rows import from_row, stamp, to_row
-from bootsteps_result_sqlite.schema import EXTENDED, PLAIN, delete_before, select, upsert
+from bootsteps_result_sqlite.schema import EXTENDED, PLAIN, SAVE_GROUP, delete_before, select, upsert
+from bootsteps_tasks.backend import Claim, Part, decode, encode
 from bootsteps_tasks.process import PerProcess
 
 if TYPE_CHECKING:
@@ -45,16 +48,21 @@ class SqliteBackend:
         self._accept = frozenset({self._serializer, *(conf["accept_content"] if accept is None else accept)})
         self._expires_s: float = conf["result_expires"] or 0.0
         self._connections = PerProcess(lambda: Connections(self.path))
+        serializer, accept_ = self._serializer, self._accept
+        dumps, loads = partial(encode, serializer=serializer), partial(decode, serializer=serializer, accept=accept_)
+        self._chords = Chords(self._connections.get, dumps, loads)
+        self._dumps, self._loads = dumps, loads
+        chord_s = conf["result_chord_expires"]
+        self._chord_s: float = self._expires_s if chord_s is None else chord_s
         self._upsert = upsert(self._columns)
-        self._cleanup_lock = Lock()
-        self._cleanup_at = monotonic() + CLEANUP_EVERY_S
+        self._now_and_then = NowAndThen(CLEANUP_EVERY_S)
 
     def store(self, metas: Sequence[Mapping[str, Any]]) -> None:
         """Store a batch in one transaction. A stored SUCCESS stays. See `bootsteps_tasks.Backend`."""
         rows = [to_row(meta, self._columns, self._serializer) for meta in metas]
         if rows:
             self._connections.get().write(lambda con: con.executemany(self._upsert, rows))
-        self._cleanup_now_and_then()
+        self._now_and_then(self.cleanup)
 
     def get(self, task_id: str) -> dict[str, Any] | None:
         """Return the meta object, None when nothing is stored."""
@@ -95,11 +103,46 @@ class SqliteBackend:
             lambda con: con.execute("delete from celery_taskmeta where task_id = ?", (task_id,))
         )
 
+    def save_group(self, group_id: str, found: Any) -> None:
+        """Keep a group's result tuple."""
+        row = group_id, self._dumps(found), stamp(datetime.now(UTC))
+        self._connections.get().write(lambda con: con.execute(SAVE_GROUP, row))
+
+    def restore_group(self, group_id: str) -> Any:
+        """Return a group's result tuple, None when none is kept."""
+        with self._connections.get().reading() as con:
+            row = con.execute("select result from celery_tasksetmeta where taskset_id = ?", (group_id,)).fetchone()
+        return None if row is None else self._loads(row[0])
+
+    def delete_group(self, group_id: str) -> None:
+        """No longer keep a group."""
+        statement = "delete from celery_tasksetmeta where taskset_id = ?"
+        self._connections.get().write(lambda con: con.execute(statement, (group_id,)))
+
+    def begin_chord(self, group_id: str, size: int, tree: Any = None) -> None:
+        """Expect so many parts. See `bootsteps_tasks.ChordBackend`."""
+        self._chords.begin(group_id, size, tree)
+
+    def add_to_chord(self, group_id: str) -> None:
+        """Expect one part more."""
+        self._chords.add(group_id)
+
+    def return_parts(self, parts: Sequence[Part]) -> Sequence[Claim]:
+        """Count parts and claim the chords that are complete. See `bootsteps_tasks.ChordBackend`."""
+        return self._chords.return_parts(parts)
+
+    def finish_chord(self, claim: Claim) -> None:
+        """Forget a chord whose body is published."""
+        self._chords.finish(claim)
+
     def cleanup(self) -> int:
         """Delete results older than `result_expires`, up to 10,000 at a time. Returns how many."""
         if not self._expires_s:
             return 0
         before = stamp(datetime.now(UTC) - timedelta(seconds=self._expires_s))
+        if self._chord_s:
+            chords_before = time() - self._chord_s
+            self._connections.get().write(lambda con: delete_chords_before(con, chords_before))
         return self._connections.get().write(lambda con: _delete(con, before))
 
     def close(self) -> None:
@@ -119,15 +162,6 @@ class SqliteBackend:
         with self._connections.get().reading() as con:
             version: int = con.execute("pragma data_version").fetchone()[0]
         return version
-
-    def _cleanup_now_and_then(self) -> None:
-        if monotonic() < self._cleanup_at or not self._cleanup_lock.acquire(blocking=False):
-            return
-        try:
-            self._cleanup_at = monotonic() + CLEANUP_EVERY_S
-            self.cleanup()
-        finally:
-            self._cleanup_lock.release()
 
 
 def _delete(con: sqlite3.Connection, before: str) -> int:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-__all__ = ["EXTENDED", "PLAIN", "create", "delete_before", "select", "upsert"]
+from bootsteps_result_sqlite.chords import TABLES as CHORD_TABLES
+
+__all__ = ["EXTENDED", "PLAIN", "SAVE_GROUP", "create", "delete_before", "select", "upsert"]
 
 #: The columns that are always there.
 PLAIN = ("task_id", "status", "result", "date_done", "traceback", "children")
@@ -32,10 +34,15 @@ create table if not exists celery_tasksetmeta (
 create index if not exists ix_celery_tasksetmeta_date_done on celery_tasksetmeta (date_done);
 """
 
+SAVE_GROUP = """
+insert into celery_tasksetmeta (taskset_id, result, date_done) values (?, ?, ?)
+on conflict (taskset_id) do update set result = excluded.result, date_done = excluded.date_done
+"""
+
 
 def create(con: sqlite3.Connection) -> None:
     """Make what is missing, inside the caller's write transaction."""
-    for statement in filter(str.strip, TABLES.split(";")):
+    for statement in filter(str.strip, (TABLES + CHORD_TABLES).split(";")):
         con.execute(statement)
     # A file of an older Celery may lack some.
     present = {row[1] for row in con.execute("pragma table_info(celery_taskmeta)")}

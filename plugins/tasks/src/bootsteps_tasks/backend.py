@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, tzinfo
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 from bootsteps.errors import MissingRequirement, WrongType
 from bootsteps_tasks.content import content_types
@@ -20,14 +22,19 @@ __all__ = [
     "EXCEPTION_STATES",
     "READY_STATES",
     "Backend",
+    "ChordBackend",
+    "Claim",
     "DisabledBackend",
+    "Part",
     "decode",
     "encode",
     "encode_result",
     "exception_from_meta",
     "exception_to_meta",
     "meta",
+    "newest",
     "open_backend",
+    "reply_queue",
 ]
 
 GROUP = "kernel.backends"
@@ -39,7 +46,11 @@ EXCEPTION_STATES = frozenset({"FAILURE", "REVOKED", "RETRY"})
 
 @runtime_checkable
 class Backend(Protocol):
-    """Where results are. Made by `(app, url)`, one per process; safe from any thread."""
+    """Where results are. Made by `(app, url)`, one per process; safe from any thread.
+
+    One that can have no chords says why in an attribute `no_chords`; one that counts their parts is a `ChordBackend`;
+    for all others a task (`celery.chord_unlock`) looks now and then whether all results are there.
+    """
 
     def store(self, metas: Sequence[Mapping[str, Any]]) -> None:
         """Make a batch durable, all or nothing. A stored SUCCESS is never replaced.
@@ -59,8 +70,78 @@ class Backend(Protocol):
     def forget(self, task_id: str) -> None:
         """Delete the result."""
 
+    def save_group(self, group_id: str, found: Any) -> None:
+        """Keep a group: its result tuple, for as long as results are kept."""
+
+    def restore_group(self, group_id: str) -> Any:
+        """Return the result tuple of a group, None when none is kept."""
+
+    def delete_group(self, group_id: str) -> None:
+        """No longer keep a group."""
+
     def close(self) -> None:
         """Let go of files and connections; they reopen when used."""
+
+
+class Part(NamedTuple):
+    """One task of a chord's header that has ended."""
+
+    group_id: str
+    task_id: str
+    #: Its place in the header, None for the end.
+    place: int | None
+    state: str
+    #: Its result; of one that failed, what `exception_to_meta` returns.
+    result: Any
+    #: The body, a signature as a mapping.
+    body: Mapping[str, Any]
+    root_id: str | None = None
+    reply_to: str | None = None
+
+
+class Claim(NamedTuple):
+    """A chord whose parts have all returned, and whose body nobody else publishes now."""
+
+    #: The part that completed it.
+    part: Part
+    token: str
+    #: `(task_id, state, result)` of each part, in the header's order.
+    results: Sequence[tuple[str, str, Any]]
+    #: The header's result tuple, None when it is flat.
+    tree: Any = None
+
+
+@runtime_checkable
+class ChordBackend(Protocol):
+    """A result backend that counts the parts of chords by itself. Each part counts once, however often it returns."""
+
+    def begin_chord(self, group_id: str, size: int, tree: Any = None) -> None:
+        """Expect so many parts. `tree` is the header's result tuple if it holds groups."""
+
+    def add_to_chord(self, group_id: str) -> None:
+        """Expect one part more."""
+
+    def return_parts(self, parts: Sequence[Part]) -> Sequence[Claim]:
+        """Count parts, and claim the chords that are complete.
+
+        Their bodies are published by the caller, who then calls `finish_chord`; when it dies before, the parts come
+        again and claim the chord anew.
+        """
+
+    def finish_chord(self, claim: Claim) -> None:
+        """Forget a chord whose body is published, and parts of it that come later."""
+
+
+class Meta(dict[str, Any]):
+    """A meta object that knows where an answer would go; that is never stored with it."""
+
+    __slots__ = ("correlation_id", "reply_to")
+
+    def __init__(self, found: Mapping[str, Any], reply_to: str | None, correlation_id: str | None) -> None:
+        super().__init__(found)
+        #: The queue of whoever asked for the task, and what is to be told there.
+        self.reply_to = reply_to
+        self.correlation_id = correlation_id
 
 
 def meta(
@@ -71,32 +152,66 @@ def meta(
     children: Sequence[Any] = (),
     *,
     conf: Settings | None = None,
+    zone: tzinfo | None = None,
+    reply_to: str | None = None,
+    correlation_id: str | None = None,
     **further: Any,
-) -> dict[str, Any]:
+) -> Meta:
     """Return the meta object of a result. `result` may be an exception; `further` are e.g. `group_id` and `parent_id`.
 
-    `date_done` is set in ready states only, in the zone of `conf` (default UTC).
+    A backend that answers instead of storing sends it to the queue `reply_to`. `date_done` is set in ready states only,
+    in `zone` or that of `conf` (default UTC).
     """
     value = exception_to_meta(result) if isinstance(result, BaseException) else result
-    date = _now(conf) if state in READY_STATES else None
+    date = _now(conf, zone) if state in READY_STATES else None
     found = {"status": state, "result": value, "traceback": traceback, "children": list(children), "date_done": date}
-    return {**found, "task_id": task_id, **further}
+    return Meta({**found, "task_id": task_id, **further}, reply_to, correlation_id)
 
 
-def _now(conf: Settings | None) -> str:
-    from datetime import UTC
+def newest(metas: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return for each id what is to be stored: the last one, or the first SUCCESS."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for meta in metas:
+        before = found.get(meta["task_id"])
+        if before is None or before["status"] != "SUCCESS":
+            found[meta["task_id"]] = meta
+    return found
 
-    from bootsteps_tasks.sender import zone_of
 
-    return datetime.now(UTC if conf is None else zone_of(conf)).isoformat()
+def _now(conf: Settings | None, zone: tzinfo | None) -> str:
+    if zone is None and conf is not None:
+        from bootsteps_tasks.sender import zone_of
+
+        zone = zone_of(conf)
+    return datetime.now(zone or UTC).isoformat()
 
 
 def encode(value: Any, serializer: str) -> bytes:
     """Return the value's bytes. Raises kombu's `EncodeError`."""
     from kombu.serialization import dumps
 
+    if serializer == "json":
+        to_json = _json_encoder()
+        if to_json is not None:
+            with suppress(Exception):  # kombu raises its own for it, below
+                return to_json(value).encode()
     _, encoding, payload = dumps(value, serializer=serializer)
     return payload.encode(encoding) if isinstance(payload, str) else bytes(payload)
+
+
+def _json_encoder() -> Callable[[Any], str] | None:
+    """Return what kombu makes anew for each call; None when another encoder is registered for JSON."""
+    registry, kombus, encoder = _kombus_json()
+    return encoder if registry._encoders["json"].encoder is kombus else None
+
+
+@cache
+def _kombus_json() -> tuple[Any, Any, Callable[[Any], str]]:
+    from kombu.serialization import registry
+    from kombu.utils.json import JSONEncoder, dumps
+
+    encode: Callable[[Any], str] = JSONEncoder().encode
+    return registry, dumps, encode
 
 
 def decode(payload: bytes | str, serializer: str, accept: Collection[str]) -> Any:
@@ -121,9 +236,9 @@ def encode_result(found: Mapping[str, Any], serializer: str) -> tuple[Mapping[st
         return changed, encode(failure, serializer)
 
 
-def open_backend(app: App) -> Backend:
-    """Return the backend of `result_backend`. Raises `KernelError` when nothing installed reads its URL."""
-    url = app.conf["result_backend"]
+def open_backend(app: App, url: str | None = None) -> Backend:
+    """Return the backend of a URL (default: `result_backend`). Raises `KernelError` when nothing installed reads it."""
+    url = url or app.conf["result_backend"]
     if url and scheme_of(url) == "disabled":
         return DisabledBackend("result_backend is 'disabled'", "set result_backend")
     if not url:
@@ -141,6 +256,15 @@ def open_backend(app: App) -> Backend:
         )
     found: Backend = factory(app, url)
     return found
+
+
+def reply_queue(app: App) -> str | None:
+    """Return the queue for answers to this process, if the backend of `result_backend` answers (its `replies`)."""
+    url = app.conf["result_backend"]
+    if not url or not getattr(load_scheme(GROUP, scheme_of(url)), "replies", False):
+        return None
+    replying: Any = app.backend
+    return str(replying.reply_to)
 
 
 class DisabledBackend:
@@ -171,6 +295,23 @@ class DisabledBackend:
     def forget(self, task_id: str) -> None:
         """Raise `MissingRequirement`."""
         self._refuse()
+
+    def save_group(self, group_id: str, found: Any) -> None:
+        """Raise `MissingRequirement`."""
+        self._refuse()
+
+    def restore_group(self, group_id: str) -> Any:
+        """Raise `MissingRequirement`."""
+        self._refuse()
+
+    def delete_group(self, group_id: str) -> None:
+        """Raise `MissingRequirement`."""
+        self._refuse()
+
+    @property
+    def no_chords(self) -> str:
+        """Why there can be no chords."""
+        return f"results are not stored: {self._what}"
 
     def close(self) -> None:
         """Nothing is open."""

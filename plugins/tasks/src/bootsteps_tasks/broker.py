@@ -15,9 +15,12 @@ __all__ = ["broker_url", "connect"]
 GROUP = "kernel.transports"
 
 
-def broker_url(app: App) -> tuple[str, bool]:
-    """Return the URL, and True when it is the embedded default since none is set. Raises `MissingRequirement`."""
-    url = app.conf["broker_url"]
+def broker_url(app: App, write: bool = False) -> tuple[str, bool]:
+    """Return the URL, and True when it is the embedded default since none is set. Raises `MissingRequirement`.
+
+    `write`: the one to publish tasks to, where that is another.
+    """
+    url = app.conf["broker_write_url" if write else "broker_read_url"] or app.conf["broker_url"]
     if url:
         return str(url), False
     if "sqlite" not in installed(GROUP):
@@ -29,20 +32,30 @@ def broker_url(app: App) -> tuple[str, bool]:
     return default_url(app.main, "broker.db"), True
 
 
-def connect(app: App) -> Any:
+def connect(app: App, write: bool = False) -> Any:
     """Return a `kombu.Connection`; a plugin's transport goes before kombu's own of the same scheme."""
-    from kombu import Connection
+    from bootsteps_tasks.connection import Connection
 
-    url, _ = broker_url(app)
+    url, _ = broker_url(app, write)
     transport = load_scheme(GROUP, scheme_of(url))
     if transport is None:
         _check_kombu_knows(url)
-    return Connection(
+    return Connection(  # type: ignore[no-untyped-call]
         url,
         transport=transport,
+        ssl=app.conf["broker_use_ssl"],
+        login_method=app.conf["broker_login_method"],
+        failover_strategy=app.conf["broker_failover_strategy"],
         connect_timeout=app.conf["broker_connection_timeout"],
-        transport_options=dict(app.conf["broker_transport_options"]),
+        transport_options=_options(app, scheme_of(url)),
     )
+
+
+def _options(app: App, scheme: str) -> dict[str, Any]:
+    options = dict(app.conf["broker_transport_options"])
+    name, usual = "native_delayed_delivery_queue_type", "quorum"
+    kind = app.conf[f"broker_{name}"]
+    return {name: kind, **options} if scheme in ("amqp", "amqps", "pyamqp") and kind != usual else options
 
 
 def _check_kombu_knows(url: str) -> None:

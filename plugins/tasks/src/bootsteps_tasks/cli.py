@@ -24,6 +24,10 @@ __all__ = ["call", "result"]
 @click.option("--args", "-a", default="[]", metavar="JSON", help="Positional arguments, a JSON list.")
 @click.option("--kwargs", "-k", default="{}", metavar="JSON", help="Keyword arguments, a JSON object.")
 @click.option("--queue", "-Q", help="Send to this queue rather than the task's own.")
+@click.option("--exchange", metavar="NAME", help="Send to this exchange; with --routing-key.")
+@click.option("--routing-key", metavar="KEY", help="Rather than the queue's.")
+@click.option("--serializer", metavar="NAME", help="json, yaml, msgpack, ...: how the arguments travel.")
+@click.option("--eta", metavar="TIME", help="Start no earlier, e.g. 2026-01-31T12:00:00+01:00.")
 @click.option("--countdown", type=float, metavar="SECONDS", help="Start no earlier than this many seconds from now.")
 @click.option("--expires", type=float, metavar="SECONDS", help="Do not start later than this many seconds from now.")
 @click.option("--priority", type=click.IntRange(0, 255), help="0 to 9, higher first.")
@@ -133,7 +137,7 @@ def _wait(found: AsyncResult[Any], timeout: float | None) -> None:
 
 def _show(found: AsyncResult[Any], as_json: bool, traceback: bool) -> None:
     if as_json:
-        click.echo(json.dumps({**found.info, "task_id": found.id}, default=str))
+        click.echo(json.dumps({**found.meta, "task_id": found.id}, default=str))
         return
     value = found.result
     failed = isinstance(value, BaseException)

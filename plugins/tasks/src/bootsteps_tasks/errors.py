@@ -10,7 +10,9 @@ import builtins
 from typing import Any, ClassVar
 
 __all__ = [
+    "ChordError",
     "Ignore",
+    "IncompleteStream",
     "InvalidMessage",
     "InvalidTaskError",
     "MaxRetriesExceededError",
@@ -69,6 +71,18 @@ class TaskRevokedError(TaskError):
     exc_module = "celery.exceptions"
 
 
+class ChordError(TaskError):
+    """A chord's body cannot run: a task of its header failed."""
+
+    exc_module = "celery.exceptions"
+
+
+class IncompleteStream(TaskError):
+    """Not all results that came of a task are ready."""
+
+    exc_module = "celery.exceptions"
+
+
 class WorkerLostError(TaskError):
     """The process that ran the task is gone."""
 
@@ -116,6 +130,8 @@ class Retry(TaskError):
         self.exc = exc
         #: Seconds from now, or the moment.
         self.when = when
+        #: In eager mode, the next attempt: arguments, keyword arguments, options.
+        self.call: Any = None
 
     def __str__(self) -> str:
         why = f": {self.exc!r}" if self.exc is not None else ""

@@ -56,11 +56,13 @@ def installed(group: str) -> set[str]:
 
 
 def load_scheme(group: str, scheme: str) -> Any:
-    """Return what the scheme's plugin brings, None when there is none.
+    """Return what the scheme's plugin brings, None when there is none. One of `db` reads `db+...` too.
 
     Raises the plugin's `LoadError`, and `DuplicateName` when several bring it.
     """
-    plugins = [plugin for plugin in catalogue().group(group) if plugin.name == scheme]
+    named = {scheme, scheme.partition("+")[0]}
+    plugins = [plugin for plugin in catalogue().group(group) if plugin.name in named]
+    plugins = [plugin for plugin in plugins if plugin.name == scheme] or plugins
     if not plugins:
         return None
     if len(plugins) > 1:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bootsteps_tasks.message import TaskHeaders
 
-__all__ = ["Context", "current_request", "executing"]
+__all__ = ["Context", "current_request", "executing", "get_task_logger"]
+
+#: Headers that every message gets from its own options.
+MADE_ANEW = frozenset(
+    {
+        *("lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit"),
+        *("root_id", "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "compression", "redelivered"),
+    }
+)
 
 
 @dataclass(slots=True)
@@ -55,7 +64,16 @@ class Context:
     chord: Any = None
     #: Result tuples of the tasks published during this run (wire reference 15.1).
     children: list[Any] = field(default_factory=list)
+    #: Message properties: `correlation_id`, `priority`, ...
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    stamped_headers: Sequence[str] | None = None
+    stamps: Mapping[str, Any] | None = None
+    replaced_task_nesting: int = 0
     called_directly: bool = True
+    #: It is run by `Task.apply`, where it was called.
+    is_eager: bool = False
+    #: Headers and properties as they came, JSON, for whoever asks for them: few do.
+    undecoded: tuple[str, str] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(
@@ -67,41 +85,69 @@ class Context:
         hostname: str,
         headers: Mapping[str, Any],
         embed: Mapping[str, Any],
+        properties: Mapping[str, Any] | None = None,
     ) -> Context:
         """Return the context of a message."""
-        return cls(
-            id=found.id,
-            task=found.name,
-            args=args,
-            kwargs=kwargs,
-            retries=found.retries,
-            delivery_info=delivery_info,
-            hostname=hostname,
-            headers=headers,
-            root_id=found.root_id,
-            parent_id=found.parent_id,
-            group=found.group,
-            group_index=found.group_index,
-            eta=_text(found.eta),
-            expires=_text(found.expires),
-            timelimit=found.timelimit,
-            reply_to=found.reply_to,
-            correlation_id=found.correlation_id,
-            origin=found.origin,
-            shadow=found.shadow,
-            ignore_result=found.ignore_result,
-            argsrepr=found.argsrepr,
-            kwargsrepr=found.kwargsrepr,
-            callbacks=embed.get("callbacks"),
-            errbacks=embed.get("errbacks"),
-            chain=embed.get("chain"),
-            chord=embed.get("chord"),
+        context = cls(
+            found.id,
+            found.name,
+            args,
+            kwargs,
+            found.retries,
+            delivery_info,
+            hostname,
+            headers,
+            found.root_id,
+            found.parent_id,
+            found.group,
+            found.group_index,
+            None if found.eta is None else found.eta.isoformat(),
+            None if found.expires is None else found.expires.isoformat(),
+            found.timelimit,
+            found.reply_to,
+            found.correlation_id,
+            found.origin,
+            found.shadow,
+            found.ignore_result,
+            found.argsrepr,
+            found.kwargsrepr,
+            properties=properties or {},
+            stamped_headers=headers.get("stamped_headers"),
+            stamps=headers.get("stamps"),
+            replaced_task_nesting=headers.get("replaced_task_nesting") or 0,
             called_directly=False,
         )
+        return context.with_embed(embed) if embed else context
 
+    @classmethod
+    def of_plain(
+        cls, found: TaskHeaders, delivery_info: Mapping[str, Any], hostname: str, headers: str, properties: str
+    ) -> Context:
+        """Return the context of a message that `parse_plain` has read, without arguments yet."""
+        context = cls.of(found, (), {}, delivery_info, hostname, {}, {})
+        context.undecoded = headers, properties
+        context.stamps = {}
+        del context.headers, context.properties
+        return context
 
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+    if not TYPE_CHECKING:  # where it would hide every misspelt name
+
+        def __getattr__(self, name: str) -> Any:
+            """Decode the headers and properties when they are asked for."""
+            if name not in ("headers", "properties") or self.undecoded is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            self.headers, self.properties = map(json.loads, self.undecoded)
+            return getattr(self, name)
+
+    def with_embed(self, embed: Mapping[str, Any]) -> Context:
+        """Take the signatures of the body's third part, and return itself."""
+        self.callbacks, self.errbacks = embed.get("callbacks"), embed.get("errbacks")
+        self.chain, self.chord = embed.get("chain"), embed.get("chord")
+        return self
+
+    def custom_headers(self) -> dict[str, Any]:
+        """Return the headers that the protocol does not make anew for each message: the caller's own, and stamps."""
+        return {name: value for name, value in self.headers.items() if name not in MADE_ANEW}
 
 
 _current: ContextVar[Context | None] = ContextVar("bootsteps_tasks_request", default=None)
@@ -110,6 +156,11 @@ _current: ContextVar[Context | None] = ContextVar("bootsteps_tasks_request", def
 def current_request() -> Context | None:
     """Return the request that this thread (or coroutine) is executing."""
     return _current.get()
+
+
+def get_task_logger(name: str) -> logging.Logger:
+    """Return a logger for tasks: what it logs while one runs says its name and id (`worker_task_log_format`)."""
+    return logging.getLogger(f"bootsteps.task.{name}")
 
 
 class executing:

@@ -34,23 +34,36 @@ def _default_queue(conf: Settings) -> Any:
     from kombu import Queue
 
     name = conf["task_default_queue"]
-    return Queue(name, _default_exchange(conf), conf["task_default_routing_key"] or name)
+    key = conf["task_default_routing_key"] or name
+    return Queue(name, _default_exchange(conf), key, **_arguments(conf, conf["task_default_queue_type"]))
+
+
+def _arguments(conf: Settings, type_: str) -> dict[str, Any]:
+    """The options of a queue that the settings decide (RabbitMQ's arguments)."""
+    highest = conf["task_queue_max_priority"]
+    arguments = {"x-queue-type": "quorum"} if type_ == "quorum" else {}
+    if highest is not None:
+        arguments |= {"x-max-priority": highest}
+    return {"queue_arguments": arguments} if arguments else {}
 
 
 def _default_exchange(conf: Settings) -> Any:
     from kombu import Exchange
 
-    return Exchange(conf["task_default_exchange"] or conf["task_default_queue"], type="direct")
+    name = conf["task_default_exchange"] or conf["task_default_queue"]
+    return Exchange(name, type=conf["task_default_exchange_type"], delivery_mode=conf["task_default_delivery_mode"])
 
 
 def _as_queue(name: str | None, given: Any, conf: Settings) -> Any:
     from kombu import Queue
 
     if isinstance(given, str):
-        return _default_queue(conf) if given == conf["task_default_queue"] else missing_queue(given)
+        return _default_queue(conf) if given == conf["task_default_queue"] else missing_queue(given, conf)
     if isinstance(given, Mapping):
         options = {"routing_key": given.get("binding_key") or name, **given}
         given = Queue.from_dict(name, **options)
+    if conf["task_queue_max_priority"] is not None and "x-max-priority" not in (given.queue_arguments or {}):
+        given.queue_arguments = {**(given.queue_arguments or {}), "x-max-priority": conf["task_queue_max_priority"]}
     if given.exchange is None or given.exchange.name == "":
         # As Celery does, so that both declare the same binding.
         given.exchange = _default_exchange(conf)
@@ -58,11 +71,12 @@ def _as_queue(name: str | None, given: Any, conf: Settings) -> Any:
     return given
 
 
-def missing_queue(name: str) -> Any:
+def missing_queue(name: str, conf: Settings) -> Any:
     """Return the queue that is made for a name which no setting knows."""
     from kombu import Exchange, Queue
 
-    return Queue(name, Exchange(name, type="direct"), routing_key=name)
+    exchange = Exchange(name, type=conf["task_create_missing_queue_exchange_type"] or "direct")
+    return Queue(name, exchange, routing_key=name, **_arguments(conf, conf["task_create_missing_queue_type"]))
 
 
 def pick_queues(conf: Settings, only: Iterable[str]) -> list[Any]:
@@ -79,7 +93,7 @@ def find_queue(conf: Settings, name: str, known: Mapping[str, Any]) -> Any:
     if name == conf["task_default_queue"]:
         return _default_queue(conf)
     if conf["task_create_missing_queues"]:
-        return missing_queue(name)
+        return missing_queue(name, conf)
     fix = did_you_mean(name, known) or "add it to task_queues, or set task_create_missing_queues"
     raise UnknownName(f"no queue is called {name!r}", (f"task_queues: {', '.join(sorted(known))}",), fix)
 

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import cached_property, update_wrapper
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
 
-from bootsteps_tasks.errors import MaxRetriesExceededError, Reject, Retry
-from bootsteps_tasks.options import TASK_OPTIONS, CallOptions, TaskOptions, refuse_unknown
-from bootsteps_tasks.request import Context, current_request, executing
+from bootsteps_tasks.errors import Retry
+from bootsteps_tasks.options import CallOptions
+from bootsteps_tasks.request import Context, current_request
 
 if TYPE_CHECKING:
     from bootsteps_tasks.app import App
-    from bootsteps_tasks.message import TaskHeaders
-    from bootsteps_tasks.result import AsyncResult
+    from bootsteps_tasks.canvas import Signature
+    from bootsteps_tasks.result import AsyncResult, EagerResult
+    from bootsteps_tasks.trace import Failure
 
-__all__ = ["Task"]
+__all__ = ["FROM_SETTINGS", "Task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 #: The options of a task that a call may override.
 SENT = (
-    *("queue", "exchange", "routing_key", "priority", "expires"),
+    *("queue", "exchange", "routing_key", "priority", "delivery_mode", "expires"),
     *("serializer", "compression", "time_limit", "soft_time_limit"),
 )
-FROM_SETTINGS = ("ignore_result", "acks_late", "track_started", "store_errors_even_if_ignored")
 
 
 class _Either:
@@ -39,60 +39,86 @@ class _Either:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = f"_own_{name}"
 
-    def __get__(self, task: Any, owner: type) -> bool:
+    def __get__(self, task: Any, owner: type) -> Any:
         if task is None:
-            return self  # type: ignore[return-value]
-        own = getattr(task, self._name)
-        return bool(task.app.conf[self._setting]) if own is None else own
+            return self
+        own = getattr(task, self._name, None)
+        return task.app.conf[self._setting] if own is None else own
 
-    def __set__(self, task: Any, value: bool | None) -> None:
+    def __set__(self, task: Any, value: Any) -> None:
         setattr(task, self._name, value)
 
 
+class _EitherOrBoth(_Either):
+    """The same for a setting that an older one, of two in one, overrides."""
+
+    def __get__(self, task: Any, owner: type) -> Any:
+        both = None if task is None else task.app.conf["task_acks_on_failure_or_timeout"]
+        own = None if task is None else getattr(task, self._name, None)
+        return both if own is None and both is not None else super().__get__(task, owner)
+
+
 class Task(Generic[P, R]):
-    """A registered task: call it here, or `delay` it to a worker. Made by `@app.task`."""
+    """A registered task: call it here, or `delay` it to a worker. Made by `@app.task`.
 
+    Derive from it for tasks that share options or handlers (`@app.task(base=Mine)`), or that are a class with a `run`
+    of its own (`app.register_task(Mine())`): every option of `@app.task` may stand in the class. There is one object
+    per process, so what `__init__` makes lives as long as that.
+    """
+
+    app: App
+    name: str = ""
     __name__: str
-    queue: Any
-    exchange: Any
-    routing_key: str | None
-    priority: int | None
-    expires: float | datetime | str | None
-    serializer: str | None
-    compression: str | None
-    time_limit: float | None
-    soft_time_limit: float | None
-    ignore_result = _Either("task_ignore_result")
-    acks_late = _Either("task_acks_late")
-    track_started = _Either("task_track_started")
-    store_errors_even_if_ignored = _Either("task_store_errors_even_if_ignored")
-    max_retries: int | None
-    default_retry_delay: float
-    throws: tuple[type[BaseException], ...]
-    typing: bool
-
-    def __init__(
-        self, app: App, run: Callable[..., R], name: str, *, bind: bool = False, **options: Unpack[TaskOptions]
-    ) -> None:
-        refuse_unknown(f"task {name!r}", options, TASK_OPTIONS)
-        update_wrapper(self, run)
-        self.app = app
-        self.name = name
-        #: The function itself; takes the task as its first argument when `bind`.
-        self.run = run
-        self.bind = bind
-        for option in SENT:
-            setattr(self, option, options.get(option))
-        for option in FROM_SETTINGS:
-            setattr(self, option, options.get(option))
-        self.max_retries = options.get("max_retries", 3)
-        self.default_retry_delay = options.get("default_retry_delay", 180.0)
-        self.throws = tuple(options.get("throws", ()))
-        self.typing = options.get("typing", True)
+    #: Whether `run` takes the task as its first argument.
+    bind: bool = False
+    queue: Any = None
+    exchange: Any = None
+    routing_key: str | None = None
+    priority: int | None = None
+    delivery_mode: int | str | None = None
+    expires: float | datetime | str | None = None
+    serializer: str | None = None
+    compression: str | None = None
+    time_limit: float | None = None
+    soft_time_limit: float | None = None
+    ignore_result: Any = _Either("task_ignore_result")
+    acks_late: Any = _Either("task_acks_late")
+    acks_on_failure: Any = _EitherOrBoth("task_acks_on_failure")
+    acks_on_timeout: Any = _EitherOrBoth("task_acks_on_timeout")
+    acks_on_failure_or_timeout: bool | None = None
+    reject_on_worker_lost: Any = _Either("task_reject_on_worker_lost")
+    retry_on_worker_lost: Any = _Either("task_retry_on_worker_lost")
+    track_started: Any = _Either("task_track_started")
+    store_errors_even_if_ignored: Any = _Either("task_store_errors_even_if_ignored")
+    store_eager_result: Any = _Either("task_store_eager_result")
+    rate_limit: Any = _Either("task_default_rate_limit")
+    max_retries: int | None = 3
+    default_retry_delay: float = 180.0
+    autoretry_for: tuple[type[BaseException], ...] = ()
+    dont_autoretry_for: tuple[type[BaseException], ...] = ()
+    retry_kwargs: Mapping[str, Any] = {}
+    retry_backoff: bool | float = False
+    retry_backoff_max: float = 600.0
+    retry_jitter: bool = True
+    throws: tuple[type[BaseException], ...] = ()
+    typing: bool = True
+    trail: bool = True
+    send_events: bool = True
+    resultrepr_maxsize: int = 1024
+    backend: str | None = None
+    pydantic: bool = False
+    pydantic_strict: bool = False
+    pydantic_context: Mapping[str, Any] | None = None
+    pydantic_dump_kwargs: Mapping[str, Any] | None = None
+    #: Who looks on in the worker's main process, and what takes the messages there: see `bootsteps_consumer_tasks`.
+    Request: Any = None
+    Strategy: Any = None
+    #: The function itself.
+    run: Callable[..., R]
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here and now."""
-        return self.run(self, *args, **kwargs) if self.bind else self.run(*args, **kwargs)
+        return self.run(*args, **kwargs)
 
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Ask a worker to run it with these arguments."""
@@ -111,16 +137,108 @@ class Task(Generic[P, R]):
         """
         return self.app.send_task(self, args, kwargs, **options)
 
+    def apply(
+        self,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        throw: bool | None = None,
+        **options: Unpack[CallOptions],
+    ) -> EagerResult[R]:
+        """Run it here as a worker would, with its handlers, hooks and retries, and return its result.
+
+        With `throw` (default: the setting `task_eager_propagates`) its exception is raised.
+        """
+        from bootsteps_tasks.eager import apply
+
+        return apply(self, args, kwargs, throw, options)
+
+    def s(self, *args: Any, **kwargs: Any) -> Signature:
+        """Return a signature: this call, to be made later."""
+        return self.signature(args, kwargs)
+
+    def si(self, *args: Any, **kwargs: Any) -> Signature:
+        """Return a signature that takes no further arguments, e.g. none from the task before it in a chain."""
+        return self.signature(args, kwargs, immutable=True)
+
+    def signature(
+        self,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        *,
+        immutable: bool = False,
+        **further: Any,
+    ) -> Signature:
+        """Return a signature with options, as of `apply_async`."""
+        from bootsteps_tasks.canvas import Signature
+
+        return Signature(self, args, kwargs, options, immutable=immutable, **further)
+
+    subtask = signature
+
+    def map(self, it: Iterable[Any]) -> Signature:
+        """Return a signature that runs it for each item, in one message; its result is the list of results."""
+        from bootsteps_tasks.canvas import xmap
+
+        return xmap(self.s(), it)
+
+    def starmap(self, it: Iterable[Any]) -> Signature:
+        """As `map`, each item being the arguments of one call."""
+        from bootsteps_tasks.canvas import xstarmap
+
+        return xstarmap(self.s(), it)
+
+    def chunks(self, it: Iterable[Any], n: int) -> Any:
+        """Return a signature that runs it for each item, `n` of them in one message."""
+        from bootsteps_tasks.canvas import chunks
+
+        return chunks(self.s(), it, n)
+
+    def replace(self, sig: Any) -> Any:
+        """Let a signature, of any kind, run in this task's place: use it as `raise self.replace(sig)`.
+
+        It keeps the id, so its result is this task's; what was to follow follows it.
+        """
+        from bootsteps_tasks.canvas.replacing import replace
+
+        return replace(self, sig)
+
+    def add_to_chord(self, sig: Any, lazy: bool = False) -> Any:
+        """Add a task to the chord whose part this is, and send it; with `lazy`, return the signature unsent.
+
+        Raises `KernelError` when the result backend does not count parts itself, ValueError outside a chord.
+        """
+        from bootsteps_tasks.canvas.replacing import add_to_chord
+
+        return add_to_chord(self, sig, lazy)
+
+    def add_trail(self, result: Any) -> Any:
+        """Count a result among the children of this run, and return it."""
+        if self.trail:
+            self.request.children.append(result.as_tuple())
+        return result
+
+    def on_replace(self, sig: Any) -> Any:
+        """Handler: send what replaces this run."""
+        from bootsteps_tasks.canvas.replacing import take_over
+
+        return take_over(self, sig)
+
+    def AsyncResult(self, task_id: str) -> AsyncResult[R]:
+        """Return the result of the run of this id."""
+        return self.app.AsyncResult(task_id)
+
     def check_arguments(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise TypeError when the function cannot be called so."""
         if self.typing:
             try:
-                self._signature.bind(*((self,) if self.bind else ()), *args, **kwargs)
+                self.signature_of_run.bind(*args, **kwargs)
             except TypeError as exc:
                 raise TypeError(f"{self.name}() {exc}") from None
 
     @cached_property
-    def _signature(self) -> inspect.Signature:
+    def signature_of_run(self) -> inspect.Signature:
+        """The parameters of `run`, without the task itself."""
         return inspect.signature(self.run)
 
     @property
@@ -129,27 +247,10 @@ class Task(Generic[P, R]):
         current = current_request()
         return current if current is not None and current.task == self.name else Context(task=self.name)
 
-    def executing(
-        self,
-        headers: TaskHeaders,
-        args: Sequence[Any],
-        kwargs: Mapping[str, Any],
-        delivery_info: Mapping[str, Any],
-        hostname: str,
-        *,
-        raw: Mapping[str, Any] | None = None,
-        embed: Mapping[str, Any] | None = None,
-    ) -> executing:
-        """`with task.executing(...):` is how a worker runs it: `request` tells of this message inside.
-
-        `raw` are the message's headers as they came, `embed` is the third part of its body.
-        """
-        return executing(Context.of(headers, args, kwargs, delivery_info, hostname, raw or {}, embed or {}))
-
     def call_options(self) -> dict[str, Any]:
         """The options that the task itself gives to each of its messages."""
         found = {option: getattr(self, option) for option in SENT}
-        found["ignore_result"] = self.ignore_result
+        found["ignore_result"] = bool(self.ignore_result)
         return {option: value for option, value in found.items() if value is not None}
 
     def retry(
@@ -167,50 +268,64 @@ class Task(Generic[P, R]):
         `countdown` is in seconds (default: the task's `default_retry_delay`). Raises `exc`, or without one
         `MaxRetriesExceededError`, when the attempts are used up, and `Reject` when the message cannot be published.
         """
-        request = self.request
-        if request.called_directly:
-            raise exc or RuntimeError(f"{self.name} was called as a function: there is no message to retry")
-        limit = self.max_retries if max_retries is None else max_retries
-        if limit is not None and request.retries >= limit:
-            raise exc or MaxRetriesExceededError(f"{self.name}[{request.id}] was tried {request.retries + 1} times")
-        countdown, eta = options.pop("countdown", None), options.pop("eta", None)
-        if eta is None and countdown is None:
-            countdown = self.default_retry_delay
-        when = countdown if eta is None else eta
-        again: dict[str, Any] = {**_repeated(request), **options, "countdown": countdown, "eta": eta}
-        try:
-            self.app.send_task(
-                self, request.args if args is None else args, request.kwargs if kwargs is None else kwargs, **again
-            )
-        except Exception as failure:
-            raise Reject(failure, requeue=False) from failure
-        found = Retry(f"Retry in {when}s" if eta is None else f"Retry at {when}", exc, when)
+        from bootsteps_tasks.retrying import retry
+
+        found = retry(self, args, kwargs, exc, max_retries, dict(options))
         if throw:
             raise found
         return found
 
+    def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None) -> None:
+        """Store a state of your own, e.g. `PROGRESS` with a mapping that JSON can hold; readers see it as `result`.
+
+        Of this run unless `task_id` names another. Nothing is stored for a run whose result is ignored.
+        """
+        from bootsteps_tasks.backend import meta as describe
+
+        request = self.request
+        task_id = task_id or request.id
+        if task_id is None:
+            raise RuntimeError(f"{self.name} was called as a function: there is no result to update")
+        own: dict[str, Any] = {}
+        if task_id == request.id:
+            own = {"reply_to": request.reply_to, "correlation_id": request.correlation_id}
+        self.app.backend_of(self).store([describe(task_id, state or "PROGRESS", meta, **own)])
+
+    def send_event(
+        self, type_: str, retry: bool = True, retry_policy: Mapping[str, Any] | None = None, **fields: Any
+    ) -> None:
+        """Tell monitors something of this run: `self.send_event("task-progress", done=3)`; fields as JSON can hold.
+
+        A broker that is away is logged and fails nothing; with `retry` it is tried twice, whatever the policy.
+        Raises kombu's `EncodeError` for fields that cannot be serialized; needs `bootsteps-consumer-events`.
+        """
+        request = self.request
+        self.app.events.tell(type_, {"uuid": request.id, **fields}, request.hostname, retry)
+
+    def shadow_name(self, args: Any, kwargs: Any, options: Any) -> str | None:
+        """Return a name to show in logs and events instead of the task's for this call; None for the task's own."""
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Handler: called in the process that executes, just before the run."""
+
+    def on_success(self, retval: R, task_id: str, args: Any, kwargs: Any) -> None:
+        """Handler: the run returned."""
+
+    def on_retry(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Failure) -> None:
+        """Handler: the run will be tried again."""
+
+    def on_failure(self, exc: BaseException, task_id: str, args: Any, kwargs: Any, einfo: Failure) -> None:
+        """Handler: the run raised; `einfo.traceback` is the text."""
+
+    def after_return(
+        self, status: str, retval: Any, task_id: str, args: Any, kwargs: Any, einfo: Failure | None
+    ) -> None:
+        """Handler: the run has ended in the state `status`; `retval` is its result or exception."""
+
     def __repr__(self) -> str:
-        return f"<@task: {self.name} of {self.app.main or 'default'}>"
+        app = getattr(self, "app", None)
+        return f"<@task: {self.name} of {(app.main if app else None) or 'default'}>"
 
 
-def _repeated(request: Context) -> dict[str, Any]:
-    """The parts of a message that its next attempt keeps (wire reference 3.6, Retry).
-
-    The parent (itself) and the root come by themselves, as for every message that a task publishes.
-    """
-    queue = request.delivery_info.get("routing_key") if not request.delivery_info.get("exchange") else None
-    hard, soft = request.timelimit or (None, None)
-    found = {
-        "task_id": request.id,
-        "retries": request.retries + 1,
-        "group_id": request.group,
-        "group_index": request.group_index,
-        "expires": request.expires,
-        "time_limit": hard,
-        "soft_time_limit": soft,
-        "ignore_result": request.ignore_result,
-        "shadow": request.shadow,
-        "reply_to": request.reply_to,
-        "queue": queue,
-    }
-    return {name: value for name, value in found.items() if value is not None}
+#: Options that the application's settings decide while a task leaves them alone.
+FROM_SETTINGS: frozenset[str] = frozenset(name for name, value in vars(Task).items() if isinstance(value, _Either))

@@ -1,17 +1,34 @@
 # mypy: disable-error-code="no-untyped-call"
 # kombu has no types.
-"""kombu's event loop, which also turns at once for what its own thread asks it to call soon."""
+"""kombu's event loop, which also turns in time for what its own thread asks it to call soon, or later."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from kombu.asynchronous.hub import Hub as KombuHub
 
 __all__ = ["Hub"]
+
+
+class _Punctual:
+    """kombu's poller. The hub decides how long to sleep before its ticks, which may set timers: this looks again."""
+
+    def __init__(self, poller: Any, timer: Any) -> None:
+        self._poller = poller
+        self._scheduled = timer._queue  # (when, priority, entry), a heap; the hub itself reads it
+
+    def poll(self, timeout: float) -> Any:
+        if self._scheduled:
+            timeout = max(0.0, min(timeout, self._scheduled[0][0] - monotonic()))
+        return self._poller.poll(timeout)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._poller, name)
 
 
 class Hub(KombuHub):
@@ -27,6 +44,7 @@ class Hub(KombuHub):
 
     def open(self) -> None:
         """Take the descriptors that the hub needs itself."""
+        self.poller = _Punctual(self.poller, self.timer)
         self._bell = socket.socketpair()
         self._rung = False
         for end in self._bell:

@@ -10,8 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 from bootsteps import Hub, Job, Outcome, Runner, RunningJob
+from bootsteps.errors import LackingCapability
 
 __all__ = ["SoloPool"]
+
+#: What helps whoever wants more than one task at a time.
+OTHERS = "start the worker with another pool: -P prefork, -P threads"
 
 
 class SoloPool:
@@ -19,6 +23,8 @@ class SoloPool:
 
     capabilities = frozenset[str]()
     concurrency = 1
+    #: While a task runs the loop stands still: what must go on meanwhile needs a thread.
+    runs_in_loop = True
 
     def __init__(self, hub: Hub, make_runner: Callable[[], Runner]) -> None:
         self._hub = hub
@@ -77,10 +83,20 @@ class SoloPool:
         return False
 
     def grow(self, n: int = 1) -> None:
-        raise NotImplementedError("the solo pool cannot grow")
+        raise LackingCapability("the solo pool cannot grow", (), OTHERS)
 
     def shrink(self, n: int = 1) -> None:
-        raise NotImplementedError("the solo pool cannot shrink")
+        raise LackingCapability("the solo pool cannot shrink", (), OTHERS)
+
+    def restart(self) -> None:
+        """Nothing: there is no child."""
 
     def info(self) -> Mapping[str, Any]:
-        return {"implementation": "bootsteps:solo", "max-concurrency": 1, "processes": [os.getpid()]}
+        return {
+            "implementation": "bootsteps:solo",
+            "max-concurrency": 1,
+            "processes": [os.getpid()],
+            "max-tasks-per-child": None,
+            "put-guarded-by-semaphore": True,
+            "timeouts": [],
+        }

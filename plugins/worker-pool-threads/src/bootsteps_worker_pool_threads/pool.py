@@ -174,13 +174,19 @@ class ThreadPool:
         return False
 
     def grow(self, n: int = 1) -> None:
+        if not self._size:
+            self._first_size += n
+            return
         self._resize(self._size + n)
         self._announce("pool_resized", size=self.concurrency)
 
     def shrink(self, n: int = 1) -> None:
         """Take `n` threads away, idle ones first; busy ones finish their job. Raises ValueError if none would stay."""
-        if n >= self._size:
-            raise ValueError(f"the pool has {self._size} threads and must keep one: it cannot shrink by {n}")
+        if n >= self.concurrency:
+            raise ValueError(f"the pool has {self.concurrency} threads and must keep one: it cannot shrink by {n}")
+        if not self._size:
+            self._first_size -= n
+            return
         self._resize(self._size - n)
         self._announce("pool_resized", size=self.concurrency)
 
@@ -203,6 +209,9 @@ class ThreadPool:
             self._desk.leave.get_nowait()
         except Empty:
             self._desk.bench.put(True)
+
+    def restart(self) -> None:
+        """Nothing: a thread has no code of its own."""
 
     def info(self) -> Mapping[str, Any]:
         return {

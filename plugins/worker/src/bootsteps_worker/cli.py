@@ -9,7 +9,6 @@ import click
 
 from bootsteps import Blueprint, BootError, KernelError, Step
 from bootsteps.cli import BootCommand, Session
-from bootsteps_worker.logs import LEVELS
 from bootsteps_worker.offers import OFFERS
 
 __all__ = ["worker"]
@@ -18,13 +17,17 @@ log = logging.getLogger("worker")
 
 
 @click.command(cls=BootCommand)
-@click.option("-l", "--loglevel", type=click.Choice(LEVELS, case_sensitive=False), default="WARNING", show_default=True)
 @click.option(
-    "-n", "--hostname", metavar="NAME", help="The node's name, e.g. worker1@%h (%h host, %n label, %d domain)."
+    "-n",
+    "--hostname",
+    metavar="NAME",
+    envvar="KERNEL_WORKER_HOSTNAME",
+    help="The node's name, e.g. worker1@%h (%h host, %n label, %d domain).",
 )
+@click.option("-q", "--quiet", is_flag=True, envvar="KERNEL_WORKER_QUIET", help="Print no banner at the start.")
 @click.option("--dry-run", is_flag=True, help="Do everything but start: find, check, resolve and make the steps.")
 @click.pass_obj
-def worker(session: Session, loglevel: str, hostname: str | None, dry_run: bool) -> None:
+def worker(session: Session, hostname: str | None, quiet: bool, dry_run: bool) -> None:
     """Start a worker made of the installed plugins.
 
     Its other options come from those plugins, and are grouped by distribution below.
@@ -34,10 +37,15 @@ def worker(session: Session, loglevel: str, hostname: str | None, dry_run: bool)
     kernel worker -A proj:app -c 4 -P prefork -Q mail,images -n worker1@%h
     kernel worker -A proj --without Mingle --dry-run
     """
+    from bootsteps_worker.banner import banner, is_for_a_person
     from bootsteps_worker.logs import set_up
-    from bootsteps_worker.program import make, run
+    from bootsteps_worker.program import launch, make, name_node, relaunch, run
+    from bootsteps_worker.stdouts import redirected
 
-    set_up(loglevel.upper())
+    name = name_node(session.app(), hostname)
+    if not dry_run:
+        launch(session, name)
+    set_up(session.app(), name)
     plan = session.compose("worker", OFFERS)
     if not plan.order:
         raise KernelError("no plugin offers a step of the worker", (), "pip install bootsteps-standard")
@@ -45,8 +53,8 @@ def worker(session: Session, loglevel: str, hostname: str | None, dry_run: bool)
         for out in scope.left_out:
             if out.reason.startswith("quarantined"):
                 log.warning("%s is %s (%s)", out.name, out.reason, out.origin)
-    session.extra |= {"loglevel": loglevel, "hostname": hostname}
-    controller = make(session, plan, hostname)
+    session.extra |= {"hostname": hostname, "launch": relaunch(session)}
+    controller = make(session, plan, name)
     try:
         controller.prepare()
     except KernelError as exc:
@@ -55,7 +63,11 @@ def worker(session: Session, loglevel: str, hostname: str | None, dry_run: bool)
     if dry_run:
         click.echo(f"{controller.hostname} would start: {', '.join(controller.blueprint.order)}")
         return
-    sys.exit(run(controller))
+    if not quiet and is_for_a_person(session.app()):
+        click.echo(banner(controller))
+    with redirected(session.app()):
+        status = run(controller)
+    sys.exit(status)
 
 
 def _check_loop(blueprint: Blueprint) -> None:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
+import os
+import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
-from bootsteps import HUB, REQUESTS, TIMER, App, Blueprint, Parent, Plan, RunningRequest
+from bootsteps import HUB, POOL, REQUESTS, TIMER, App, Blueprint, Parent, Plan, RunningRequest
+from bootsteps_worker.tally import Tally
 
 __all__ = ["WorkController"]
 
 log = logging.getLogger("worker")
+RUSAGE = tuple(
+    f"ru_{name}"
+    for name in (
+        *("utime", "stime", "maxrss", "ixrss", "idrss", "isrss", "minflt", "majflt", "nswap", "inblock", "oublock"),
+        *("msgsnd", "msgrcv", "nsignals", "nvcsw", "nivcsw"),
+    )
+)
 
 
 class WorkController(Parent):
@@ -35,13 +47,18 @@ class WorkController(Parent):
         #: `warm` or `cold` once somebody wishes the worker to end.
         self.wish: str | None = None
         self.exitcode = 0
+        self._made_at = time.monotonic()
+        self._tally = Tally()
+        #: When this worker was made (Unix seconds).
+        self.startup_time = time.time()
         Blueprint(plan, self)
-        for name, listener in plan.listeners:
-            self.hooks.register(listener, name)
+        app.hooks.adopt(plan.listeners)
 
     def prepare(self) -> None:
         """Make the steps and their objects, without starting any. Raises `BootError`."""
+        self.hooks.announce("worker_init", worker=self)
         self.blueprint.apply()
+        self.hooks.announce("celeryd_after_setup", hostname=self.hostname, worker=self)
 
     def start(self) -> int:
         """Boot, run until a wish to end, stop everything; return the exit status. Raises what a step's start raised."""
@@ -71,9 +88,31 @@ class WorkController(Parent):
         self.exitcode = exitcode or self.exitcode
         self.wish = "cold"
 
+    def reload(
+        self,
+        modules: Iterable[str] | None = None,
+        reload: bool = False,
+        reloader: Callable[[ModuleType], object] | None = None,
+    ) -> None:
+        """Have new pool children, each when its predecessor has finished its task; loop thread only.
+
+        `modules` are imported before; with `reload` all of the application's are imported anew, or if there is a
+        `reloader`, that is called with each of `modules`. Raises what an import raises: then nothing happens.
+        """
+        names = list(modules or ())
+        if reload and reloader is None:
+            self.app.renew(names)
+        for name in names:
+            module = importlib.import_module(name)
+            if reload and reloader is not None:
+                reloader(module)
+        self.hooks.announce("application_renewed", app=self.app)
+        self.get(POOL).restart()
+
     def _drain(self) -> None:
         """Take no new work, and let what runs finish within the grace period."""
         how = self.wish or "warm"
+        self.hooks.register(self._tally, "tally")  # only now: who hears of each task makes each dearer
         self.hooks.announce("worker_stopping", worker=self, how=how)
         if how == "cold":
             return
@@ -92,6 +131,9 @@ class WorkController(Parent):
             log.warning("cold shutdown: what runs is interrupted and given back")
         self.blueprint.stop(terminate=cold)
         self.blueprint.shutdown_nested()
+        log.log(logging.WARNING if self._tally.interrupted else logging.INFO, "%s", self._tally)
+        self.hooks.unregister(self._tally)
+        self.hooks.announce("worker_shutdown", worker=self)
         log.info("%s is gone.", self.hostname)
 
     @property
@@ -110,6 +152,17 @@ class WorkController(Parent):
     def info(self) -> dict[str, Any]:
         """Return what the steps tell of themselves."""
         return self.blueprint.info()
+
+    def stats(self) -> dict[str, Any]:
+        """Return what `inspect stats` shows: the process, its logical clock, and what the steps tell."""
+        clock = getattr(self.app, "clock", None)
+        facts = {"pid": os.getpid(), "uptime": round(time.monotonic() - self._made_at), **self.info()}
+        return facts | ({} if clock is None else {"clock": str(clock)}) | {"rusage": self.rusage()}
+
+    def rusage(self) -> dict[str, float]:
+        """Return what the system says that this process has used, as `getrusage` names it without `ru_`."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return {name.removeprefix("ru_"): getattr(used, name) for name in RUSAGE}
 
     def __str__(self) -> str:
         return self.hostname

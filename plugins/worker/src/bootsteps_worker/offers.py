@@ -3,9 +3,12 @@
 This is the catalogue of the house, and only advice: nothing is found or chosen by it.
 """
 
+POOLS = tuple(
+    f"bootsteps-worker-pool-{name}" for name in ("prefork", "solo", "threads", "asyncio", "gevent", "eventlet")
+)
 OFFERS = {
-    "pool": ("bootsteps-worker-pool-prefork", "bootsteps-worker-pool-solo", "bootsteps-worker-pool-threads"),
-    "Pool": ("bootsteps-worker-pool-prefork", "bootsteps-worker-pool-solo", "bootsteps-worker-pool-threads"),
+    "pool": POOLS,
+    "Pool": POOLS,
     "hub": ("bootsteps-worker-hub",),
     "Hub": ("bootsteps-worker-hub",),
     "timer": ("bootsteps-worker-timer",),

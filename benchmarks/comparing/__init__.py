@@ -1,0 +1,1 @@
+"""Ours beside its peers: the harness behind `./x bench`. See benchmarks/README.md."""

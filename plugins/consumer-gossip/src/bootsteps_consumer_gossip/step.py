@@ -1,0 +1,83 @@
+"""The consumer step `Gossip`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from bootsteps import HUB, TIMER, ConsumerView, Setting, Step
+from bootsteps_consumer import SideConnection
+from bootsteps_consumer_events import EVENT_DISPATCHER
+from bootsteps_consumer_gossip.gossip import Gossip
+from bootsteps_consumer_gossip.keys import GOSSIP
+
+__all__ = ["GossipStep"]
+
+log = logging.getLogger("consumer.Gossip")
+
+WITHOUT = Setting[bool](
+    "worker_without_gossip", bool, False, flags=("--without-gossip",), help="do not listen to the other workers' events"
+)
+#: Seconds between two looks for workers whose heartbeat is overdue (Celery's number); and that an event waits for us.
+LOOK_EVERY_S = QUEUE_TTL_S = 5.0
+#: Seconds between two looks whether an election has waited long enough.
+ELECTION_LOOK_S = 0.5
+
+
+class GossipStep(Step):
+    """Listens to the events of the other workers, on a connection of its own."""
+
+    name = "Gossip"
+    provides = (GOSSIP,)
+    requires = (EVENT_DISPATCHER, HUB, TIMER)
+    before = ("Tasks",)
+    settings = (WITHOUT,)
+
+    def include_if(self, consumer: ConsumerView) -> bool:
+        return not consumer.setting(WITHOUT)
+
+    def create(self, consumer: ConsumerView) -> None:
+        """Nothing yet: the dispatcher is lent when its step starts."""
+
+    def start(self, consumer: ConsumerView) -> None:
+        app = consumer.app
+        gossip = Gossip(app, consumer.hostname, consumer.get(EVENT_DISPATCHER))
+        consumer.lend(GOSSIP, gossip)
+
+        side = SideConnection(
+            consumer.get(HUB), consumer.get(TIMER), consumer.log, "gossip", app.connection,
+            lambda connection: _listen(gossip, connection), heartbeat_s=getattr(consumer, "amqheartbeat", 0.0),
+        )  # fmt: skip
+        consumer.on_stop(side.close)
+        side.open()
+        for every_s in (LOOK_EVERY_S, ELECTION_LOOK_S):
+            tick = consumer.get(TIMER).call_repeatedly(every_s, _look, (gossip, every_s == LOOK_EVERY_S))
+            consumer.on_stop(tick.cancel)
+
+    def info(self, consumer: ConsumerView) -> dict[str, Any]:
+        return {}
+
+
+def _look(gossip: Gossip, always: bool) -> None:
+    if always or gossip.waits:
+        gossip.look()
+
+
+def _listen(gossip: Gossip, connection: Any) -> None:
+    channel = connection.channel()
+    receiver = gossip.app.events.Receiver(channel, routing_key="worker.#", queue_ttl=QUEUE_TTL_S)
+
+    def on_message(message: Any) -> None:
+        # A fanout brings events of tasks, too; none of them is decoded.
+        if str(message.delivery_info.get("routing_key", "")).startswith("task."):
+            return
+        try:
+            _, event = receiver.event_from_message(message.payload)
+            gossip.on_event(event, own=event.get("hostname") == gossip.hostname)
+        except Exception as exc:  # anybody may write to the exchange
+            log.error("an event of a worker cannot be used: %s: %s (%.200r)", type(exc).__name__, exc, message.body)
+
+    consumer = connection.Consumer(
+        [receiver.queue], channel=channel, on_message=on_message, no_ack=True, accept=receiver.accept
+    )
+    consumer.consume()

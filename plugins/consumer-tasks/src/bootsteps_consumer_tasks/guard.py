@@ -1,0 +1,149 @@
+"""The poison guard: what is delivered again and again is parked in a quarantine queue, never lost and never looping.
+
+Attempts are counted before the run and where a dead worker cannot take the count with it: by the broker if it counts,
+else in a header of the message, for which it is published anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bootsteps import Hooks, Setting
+from bootsteps_consumer_tasks.delivery import Delivery
+from bootsteps_consumer_tasks.ledger import Ledger
+from bootsteps_consumer_tasks.poster import Poster, origin_of, queue_of
+from bootsteps_tasks.message import TaskHeaders
+
+__all__ = ["DELIVERIES", "LOST", "LOST_LIMIT", "QUARANTINE", "REDELIVERED_LIMIT", "UNKNOWN", "Guard", "count_in"]
+
+log = logging.getLogger("consumer.Tasks")
+
+LOST_LIMIT = Setting[int](
+    "worker_lost_limit", int, 3, flags=(), help="how often a late-acknowledged task whose child died is tried again"
+)
+REDELIVERED_LIMIT = Setting[int](
+    "worker_redelivered_limit",
+    int,
+    10,
+    flags=(),
+    help="how often a late-acknowledged task is tried again that comes back and nobody knows why",
+)
+
+#: Headers of ours: deliveries without an acknowledgement, children lost, and workers that did not know the task.
+DELIVERIES, LOST, UNKNOWN = "x-bootsteps-deliveries", "x-bootsteps-lost", "x-bootsteps-unknown"
+#: The beginning of the headers that tell of a quarantine: `-reason`, `-attempts`, `-time`, `-queue`, ...
+QUARANTINE = "x-bootsteps-quarantine"
+
+
+def count_in(headers: Mapping[str, Any], name: str) -> int:
+    """Return a count of ours in message headers; what is none counts as 0."""
+    found = headers.get(name)
+    return found if isinstance(found, int) and not isinstance(found, bool) and found > 0 else 0
+
+
+class Guard:
+    """Counts attempts and parks what has had too many. Loop thread only."""
+
+    def __init__(
+        self,
+        poster: Poster,
+        ledger: Ledger,
+        hooks: Hooks,
+        hostname: str = "",
+        lost_limit: int = 3,
+        redelivered_limit: int = 10,
+    ) -> None:
+        self._poster = poster
+        self._ledger = ledger
+        self._hooks = hooks
+        self._hostname = hostname
+        self.lost_limit = lost_limit
+        self.redelivered_limit = redelivered_limit
+        #: The kombu queues that are consumed from.
+        self.queues: Iterable[Any] = ()
+
+    def turned_up_again(self, headers: TaskHeaders, delivery: Delivery) -> str | None:
+        """Deal with a delivery that is not the first, and whose fate nobody here knows.
+
+        Returns None if it may go on to its run, `""` if it will come back with its count (the copy is published), else
+        the reason for which it must be parked.
+        """
+        counted = delivery.counted
+        if counted is not None:
+            return self._too_often(counted)
+        if headers.eta is not None and headers.eta > datetime.now(UTC):
+            return None  # its earlier deliveries cannot have been started
+        count = count_in(delivery.headers, DELIVERIES) + 1
+        reason = self._too_often(count)
+        if reason is not None:
+            return reason
+        try:
+            self._poster.repost(delivery.message, queue_of(delivery.message, self.queues), {DELIVERIES: count})
+        except Exception as exc:
+            log.error("Task %s[%s] runs uncounted, a copy cannot be published: %s", headers.name, headers.id, exc)
+            return None
+        log.info("Task %s[%s] comes again (%d): published with this count", headers.name, headers.id, count)
+        self._forget(headers, delivery)
+        return ""
+
+    def _too_often(self, count: int) -> str | None:
+        if count <= self.redelivered_limit:
+            return None
+        return f"it was delivered {count + 1} times and never acknowledged"
+
+    def again(self, headers: TaskHeaders, delivery: Delivery, note: Mapping[str, Any]) -> None:
+        """Put a copy with further headers at the end of its queue, then acknowledge this one.
+
+        Where nothing can be published (a full disk, a right that is missing) this one goes back as it is.
+        """
+        try:
+            self._poster.repost(delivery.message, queue_of(delivery.message, self.queues), note)
+        except Exception as exc:
+            log.error("Task %s[%s] goes back uncounted, a copy cannot be published: %s", headers.name, headers.id, exc)
+            delivery.requeue()
+            return
+        self._forget(headers, delivery)
+
+    def back(self, headers: TaskHeaders, delivery: Delivery) -> None:
+        """Give a message back because its task wants that: no attempt that failed."""
+        if delivery.can_give_back:
+            delivery.give_back()
+        elif delivery.up:
+            self.again(headers, delivery, {})
+
+    def _forget(self, headers: TaskHeaders, delivery: Delivery) -> None:
+        """Acknowledge a message that lives on elsewhere; if that fails, know it when it comes again."""
+        self._ledger.remember(headers.id)
+        if delivery.ack() or delivery.settled:
+            self._ledger.was_finished(headers.id)
+
+    def park(self, headers: TaskHeaders, delivery: Delivery, reason: str, attempts: int) -> None:
+        """Put a message into quarantine, then acknowledge it; say so in the log and by the hook."""
+        queue = queue_of(delivery.message, self.queues)
+        parked = f"{queue}.quarantine"
+        exchange, key = origin_of(delivery.message)
+        facts = {
+            "reason": reason,
+            "attempts": attempts,
+            "time": datetime.now(UTC).isoformat(),
+            "queue": queue,
+            "exchange": exchange,
+            "routing-key": key,
+            "worker": self._hostname,
+        }
+        note = {f"{QUARANTINE}-{name}": fact for name, fact in facts.items()}
+        try:
+            self._poster.park(delivery.message, parked, note)
+        except Exception as exc:
+            text = "Task %s[%s] cannot be parked in %s and stays with this worker, not acknowledged: %s (%s)"
+            log.error(text, headers.name, headers.id, parked, exc, reason)
+            return
+        self._forget(headers, delivery)
+        log.error(
+            "Task %s[%s] is in quarantine, its message in the queue %s: %s (kernel quarantine list -Q %s)",
+            headers.name, headers.id, parked, reason, queue,
+        )  # fmt: skip
+        self._hooks.announce("task_quarantined", id=headers.id, name=headers.name, queue=parked, reason=reason)

@@ -1,0 +1,150 @@
+"""How many messages the worker holds: so many as it will run in a moment, by what it ran a moment ago."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bootsteps import Pool, Timer, TimerEntry
+from bootsteps_consumer_tasks.delivery import give_back_all
+from bootsteps_consumer_tasks.ledger import Ledger, State
+from bootsteps_consumer_tasks.prefetch import Prefetch
+from bootsteps_consumer_tasks.starts import Starts
+
+__all__ = ["LOOK_S", "MOST", "STILL_S", "Window", "can_follow", "can_give_back"]
+
+#: Looks that often while there is work, so a window is never wrong for longer.
+LOOK_S = 0.02
+#: Beyond the prefetch limit the worker holds what it ran during one look, and half of that again, so that it can grow.
+AHEAD = 1.5
+#: And so many for each running task at most: twice what a pool child is given. Beyond, a larger batch saves nothing.
+MOST = 128
+#: The same where nothing can be given back: two thirds of the time, half as many.
+AHEAD_KEPT, MOST_KEPT = 1.0, 64
+#: A window that is so many times too large stays as it is.
+KEPT = 1.5
+#: After so long without an end of a task what waits behind those that run is given back.
+STILL_S = 0.25
+
+
+class Window:
+    """Lets the prefetch limit follow the pace of the pool. Loop thread only.
+
+    Where tasks are short a window of some messages means a round trip to the broker for each handful. Where they are
+    long, whatever waits here could be run by another worker. So the window grows with the tasks that end, and when they
+    do not end any more, what was not started goes back to its queue, at its old place and not counted as an attempt,
+    if the channel can do that. If it cannot (`gives_back` is false), the window is smaller, and what is held stays.
+    """
+
+    def __init__(
+        self,
+        qos: Prefetch,
+        ledger: Ledger,
+        pool: Pool,
+        timer: Timer,
+        usual: Callable[[], int],
+        clock: Callable[[], float] = time.monotonic,
+        starts: Starts | None = None,
+        gives_back: bool = True,
+    ) -> None:
+        """`usual()` is the window of a worker that knows nothing yet, without what was added by remote control."""
+        self._qos = qos
+        self._ledger = ledger
+        self._pool = pool
+        self._timer = timer
+        self._usual = usual
+        self._clock = clock
+        self._starts = starts
+        self._gives_back = gives_back
+        self._ahead, self._most = (AHEAD, MOST) if gives_back else (AHEAD_KEPT, MOST_KEPT)
+        self._entry: TimerEntry | None = None
+        #: At the last look there was room for more.
+        self._had_room = False
+        #: It is time to look.
+        self._due = False
+        self._busy_since = self._looked_at = 0.0
+        self._seen = 0
+        #: (when, how many) tasks that ended, for the last STILL_S.
+        self._ends: deque[tuple[float, int]] = deque()
+
+    def watch(self) -> None:
+        """Look when it is time, as long as there is work. Called at each turn of the loop."""
+        if self._due:  # not in the timer's call: what a broken connection raises is lost there
+            self._due = False
+            self._look()
+        elif self._entry is None and self._ledger.held():
+            self._busy_since = self._looked_at = self._clock()
+            self._seen = self._ledger.ended
+            self._ends.clear()
+            self._look_later()
+
+    def _look_later(self) -> None:
+        self._entry = self._timer.call_after(LOOK_S, self._ring)
+
+    def _ring(self) -> None:
+        self._due, self._entry = True, None
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._entry is not None:
+            self._entry.cancel()
+            self._entry = None
+
+    def _look(self) -> None:
+        if not self._ledger.held():
+            self._ledger.given_back = 0
+            self._qos.stretch(0)
+            return
+        self._look_later()
+        if not self._qos.value:
+            return  # no limit, by remote control
+        wanted, usual = self._wanted(self._clock()), self._usual()
+        self._qos.stretch(wanted - usual)
+        waiting = self._ledger.count(State.HELD) + self._ledger.count(State.LIMITED)
+        asked = max(0, self._qos.value - usual - waiting)  # for more, by remote control
+        surplus = self._ledger.held() - wanted - asked
+        if surplus > 0 and self._gives_back:
+            self._give_back(surplus)
+        elif self._had_room and surplus < 0:
+            self._ledger.given_back = 0  # the broker had nothing more: somebody else has it
+        self._had_room = surplus < 0
+
+    def _wanted(self, now: float) -> int:
+        ended, self._seen = self._ledger.ended - self._seen, self._ledger.ended
+        passed, self._looked_at = max(now - self._looked_at, 1e-6), now
+        ends = self._ends
+        ends.append((now, ended))
+        while ends[0][0] <= now - STILL_S:
+            ends.popleft()
+        size, usual = self._pool.concurrency, self._usual()
+        pace = self._ahead * ended * min(1.0, LOOK_S / passed)
+        if now - self._busy_since < STILL_S:
+            least = usual
+        else:
+            least = min(usual, size + sum(number for _, number in ends))
+        wanted, before = max(least, min(int(pace), self._most * size)), usual + self._qos.extra
+        # The pace is never quite the same: for little nothing is given back.
+        return before if usual < wanted < before <= KEPT * wanted else wanted
+
+    def _give_back(self, most: int) -> None:
+        """Give back the newest of those that nobody has started."""
+        requests = self._ledger.withdraw_waiting(most)
+        withdraw: Callable[[int, Callable[[int], bool]], Sequence[int]] | None
+        withdraw = getattr(self._pool, "withdraw", None)
+        if withdraw is not None and len(requests) < most:
+            requests += self._ledger.withdraw(withdraw(most - len(requests), self._ledger.can_withdraw))
+        if self._starts is not None:
+            self._starts.forget(requests)
+        give_back_all([request.delivery for request in requests])
+
+
+def can_give_back(channel: Any) -> bool:
+    """Tell whether a channel can put a delivery back as if it had never been made."""
+    return getattr(channel, "give_back", None) is not None
+
+
+def can_follow(channel: Any) -> bool:
+    """Tell whether the prefetch limit of a channel may change all the time."""
+    return can_give_back(channel) or bool(getattr(channel, "follows_pace", False))

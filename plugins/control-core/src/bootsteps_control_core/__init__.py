@@ -1,0 +1,3 @@
+"""The standard remote commands of a worker."""
+
+__all__: list[str] = []

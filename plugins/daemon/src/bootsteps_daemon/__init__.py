@@ -1,0 +1,5 @@
+"""The worker as a process of its system: in the background, with a pid file, as another user, as PID 1."""
+
+from bootsteps_daemon.pidfile import owner, wait_for_end
+
+__all__ = ["owner", "wait_for_end"]

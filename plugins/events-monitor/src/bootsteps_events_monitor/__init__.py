@@ -1,0 +1,3 @@
+"""A full-screen monitor of workers and tasks."""
+
+__all__: list[str] = []

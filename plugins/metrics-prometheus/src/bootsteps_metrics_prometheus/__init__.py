@@ -1,0 +1,1 @@
+"""Metrics of a worker for Prometheus, named as celery-exporter names them."""

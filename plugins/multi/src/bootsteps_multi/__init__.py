@@ -1,0 +1,1 @@
+"""`kernel multi`: several workers on one machine, started, stopped and restarted together."""

@@ -1,0 +1,139 @@
+"""What travels between the pool and a child: frames of many jobs or many outcomes, each with its length in front."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from bootsteps import Job, Outcome
+from bootsteps_pool_processes.limits import capped
+
+__all__ = ["END", "FAILED", "JOBS", "LEAVING", "OUTCOMES", "READY", "Frame", "Inbox", "Record", "reason"]
+
+#: Pool to child: jobs to run.
+JOBS = 1
+#: Child to pool: its runner has started.
+READY = 2
+#: Child to pool: what became of some jobs.
+OUTCOMES = 3
+#: Child to pool: its runner did not start; the body is the traceback.
+FAILED = 4
+#: Child to pool: it has used up its share, has reported everything and ends; the body says why.
+LEAVING = 5
+#: Pool to child: end these running jobs.
+END = 6
+
+#: Kind, number of entries, bytes that follow.
+HEADER = struct.Struct("<BIQ")
+
+
+class Frame(NamedTuple):
+    """One message as it came."""
+
+    kind: int
+    #: How many jobs or outcomes are in it.
+    entries: int
+    body: bytes
+
+
+class Record(NamedTuple):
+    """What a child tells of one job."""
+
+    seq: int
+    #: Seconds.
+    runtime: float
+    #: The payload is the reason why there is none.
+    lost: bool
+    payload: bytes
+
+
+@cache
+def _table(entry: str, count: int) -> struct.Struct:
+    return struct.Struct("<" + entry * count)
+
+
+def pack(kind: int, count: int, *parts: bytes) -> bytes:
+    """Return one frame."""
+    return b"".join((HEADER.pack(kind, count, sum(map(len, parts))), *parts))
+
+
+def pack_jobs(jobs: Sequence[Job]) -> bytes:
+    """Return a frame of jobs: a table of (seq, soft limit, length), then the payloads."""
+    values = [value for job in jobs for value in (job.seq, capped(job.soft_time_limit_s), len(job.payload))]
+    return pack(JOBS, len(jobs), _table("QdQ", len(jobs)).pack(*values), *[job.payload for job in jobs])
+
+
+def unpack_jobs(frame: Frame) -> list[tuple[int, bytes, float]]:
+    """Return (seq, payload, soft limit) of each job; a limit of 0 is none."""
+    table = _table("QdQ", frame.entries)
+    values, at = table.unpack_from(frame.body), table.size
+    jobs = []
+    for seq, soft_limit_s, size in zip(values[::3], values[1::3], values[2::3], strict=True):
+        jobs.append((seq, frame.body[at : at + size], soft_limit_s))
+        at += size
+    return jobs
+
+
+def pack_outcomes(records: Sequence[Record]) -> bytes:
+    """Return a frame of records: a table of (seq, runtime, lost, length), then the payloads."""
+    values = [value for r in records for value in (r.seq, r.runtime, r.lost, len(r.payload))]
+    return pack(OUTCOMES, len(records), _table("Qd?Q", len(records)).pack(*values), *[r.payload for r in records])
+
+
+def unpack_outcomes(frame: Frame, pid: int) -> list[Outcome]:
+    """Return the outcomes that the child `pid` reports."""
+    table = _table("Qd?Q", frame.entries)
+    values, at = table.unpack_from(frame.body), table.size
+    outcomes = []
+    for seq, runtime, lost, size in zip(values[::4], values[1::4], values[2::4], values[3::4], strict=True):
+        payload = frame.body[at : at + size]
+        at += size
+        if lost:
+            outcomes.append(Outcome(seq, b"", payload.decode(errors="replace"), runtime, pid))
+        else:
+            outcomes.append(Outcome(seq, payload, None, runtime, pid))
+    return outcomes
+
+
+def pack_end(seqs: Sequence[int]) -> bytes:
+    """Return a frame that ends these jobs."""
+    return pack(END, len(seqs), _table("Q", len(seqs)).pack(*seqs))
+
+
+def unpack_end(frame: Frame) -> tuple[int, ...]:
+    """Return the jobs to be ended."""
+    return _table("Q", frame.entries).unpack_from(frame.body)
+
+
+def reason(what: str, exc: BaseException) -> bytes:
+    """Return why a job has no result, as a record's payload."""
+    return f"{what} {type(exc).__name__}: {exc}".encode(errors="replace")
+
+
+class Inbox:
+    """Makes frames of the bytes that arrive, however they are cut."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take what was received."""
+        self._buffer += data
+
+    def frames(self) -> Iterator[Frame]:
+        """Take out every frame that is complete."""
+        at = 0
+        try:
+            while len(self._buffer) - at >= HEADER.size:
+                kind, count, size = HEADER.unpack_from(self._buffer, at)
+                start, end = at + HEADER.size, at + HEADER.size + size
+                if len(self._buffer) < end:
+                    break
+                with memoryview(self._buffer) as view:
+                    body = bytes(view[start:end])
+                at = end
+                yield Frame(kind, count, body)
+        finally:
+            del self._buffer[:at]

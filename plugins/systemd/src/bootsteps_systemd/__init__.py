@@ -1,0 +1,1 @@
+"""The worker tells systemd how it is."""

@@ -1,0 +1,133 @@
+# mypy: disable-error-code="no-untyped-call,misc"
+"""The kombu transport: py-amqp's, which reads, settles and writes in batches."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Any
+
+from kombu.transport import pyamqp
+
+from bootsteps_transport_amqp.connection import FLUSH_AFTER_S
+from bootsteps_transport_amqp.connection import Connection as AmqpConnection
+
+__all__ = ["SSLTransport", "Transport"]
+
+
+class Named(type):
+    """kombu writes a transport that is given as a class into its URLs as such, also into those that are logged."""
+
+    driver_type: str
+
+    def __str__(cls) -> str:
+        return cls.driver_type
+
+
+class Transport(pyamqp.Transport, metaclass=Named):
+    """A connection to RabbitMQ. URL: `amqp://`, as kombu's; transport options: py-amqp's."""
+
+    client: Any
+    Connection: Any = AmqpConnection
+    supports_batch_publish = True
+    implements = pyamqp.Transport.implements.extend(batch_publish=True)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._loop: Turn | None = None
+
+    def register_with_event_loop(self, connection: AmqpConnection, loop: Any) -> None:
+        """Deliver on kombu's loop, and write once for each of its turns."""
+        self.unregister_from_event_loop(connection, loop)
+        self._loop = Turn(connection, loop)
+
+    def unregister_from_event_loop(self, connection: AmqpConnection, loop: Any) -> None:
+        """Leave the loop."""
+        turn, self._loop = self._loop, None
+        if turn is not None:
+            turn.end()
+
+    def close_connection(self, connection: AmqpConnection) -> None:
+        """Write what waits, and close."""
+        self.unregister_from_event_loop(connection, None)
+        super().close_connection(connection)
+
+    def _collect(self, connection: AmqpConnection | None) -> None:
+        turn, self._loop = self._loop, None
+        if turn is not None:
+            turn.leave(last_words=True)
+        super()._collect(connection)
+
+
+class SSLTransport(Transport):
+    """The same over TLS: `amqps://`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not self.client.ssl:
+            self.client.ssl = True
+
+
+class Turn:
+    """What a connection does in each turn of a loop: delivers what came, then writes what is to be sent."""
+
+    def __init__(self, connection: AmqpConnection, hub: Any) -> None:
+        self._connection = connection
+        self._hub = hub
+        self._pid = os.getpid()
+        self._fd = connection.sock.fileno()
+        self._timer: Any = None
+        self._in_tick = False
+        connection.collect_frames(self._wake_later)
+        hub.add_reader(connection.sock, self._on_readable)
+        hub.on_tick.add(self._on_tick)
+        if connection.has_unread:
+            self._wake_soon()
+
+    def end(self) -> None:
+        """Leave the loop; what waits is written."""
+        self.leave()
+        if self._pid == os.getpid() and self._connection.connected:
+            self._connection.stop_collecting()
+
+    def leave(self, last_words: bool = False) -> None:
+        """Leave the loop; with `last_words` what waits is written as far as that takes no time."""
+        if self._pid != os.getpid():
+            return  # a forked child shares the parent's epoll set: what it removes there, the parent loses
+        if last_words and self._connection.connected:
+            with suppress(Exception):  # the broker may be gone
+                self._connection.sock.settimeout(0.0)
+                self._connection.flush()
+        self._hub.on_tick.discard(self._on_tick)
+        transport = self._connection._transport
+        if transport is not None and transport.sock is not None:
+            self._hub.remove_reader(self._fd)  # closed, its number may be somebody else's
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _on_readable(self) -> None:
+        connection = self._connection
+        if not connection.receive():
+            return
+        connection.dispatch()
+        while connection.ssl and connection.connected and connection.receive():
+            connection.dispatch()  # the poller does not see what TLS has read ahead
+
+    def _on_tick(self) -> None:
+        """Deliver what an answer that was waited for left unread, and write."""
+        connection = self._connection
+        while connection.has_unread and connection.connected and connection.dispatch():
+            self._wake_soon()  # for others, who may have had their turn
+        if connection.connected:
+            connection.flush(eager=False)
+
+    def _wake_later(self) -> None:
+        """See to it that there is a turn soon: the tick of this one may be over."""
+        if self._timer is None:
+            self._timer = self._hub.call_later(FLUSH_AFTER_S, self._woken)
+
+    def _woken(self) -> None:
+        self._timer = None
+
+    def _wake_soon(self) -> None:
+        self._hub.call_soon(lambda: None)

@@ -1,0 +1,257 @@
+# mypy: disable-error-code="no-untyped-call"
+"""Messages on a real RabbitMQ: read, settled, published; beside kombu's own transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from kombu import Consumer, Exchange, Producer, Queue
+
+from bootsteps_transport_amqp.confirming import NotTaken
+from bootsteps_transport_amqp.message import Message
+
+Connect = Callable[..., Any]
+Until = Callable[..., None]
+
+
+def left(peer: Any, name: str) -> int:
+    return int(peer.queue_declare(name, passive=True).message_count)
+
+
+def consume(channel: Any, name: str, on_message: Callable[[Any], object], **options: Any) -> Consumer:
+    consumer = Consumer(
+        channel, [Queue(name, Exchange(""), name)], on_message=on_message, auto_declare=False, **options
+    )
+    consumer.consume()
+    return consumer
+
+
+def test_messages_are_the_same_as_kombus(connect: Connect, peer: Any, name: str, until: Until) -> None:
+    peer.queue_declare(name, durable=True, auto_delete=False)
+    for number in range(4):
+        Producer(peer).publish(
+            {"n": number}, routing_key=name, headers={"task": "a", "id": str(number), "more": [1, {"x": None}]},
+            priority=3, correlation_id=f"c{number}", reply_to="somebody", compression="zlib" if number == 3 else None,
+        )  # fmt: skip
+    theirs = [peer.message_to_python(peer.basic_get(name)) for _ in range(4)]
+    peer.basic_recover(requeue=True)
+    ours: list[Any] = []
+    with connect() as connection:
+        consumer = consume(connection.channel(), name, ours.append)
+        until(lambda: len(ours) == 4, lambda: connection.drain_events(timeout=20))
+        for mine, their in zip(ours, theirs, strict=True):
+            assert mine.payload == their.payload
+            assert mine.headers == their.headers
+            known = {key: value for key, value in their.properties.items() if key != "application_headers"}
+            assert {key: value for key, value in mine.properties.items() if key != "application_headers"} == known
+            assert mine.delivery_info["exchange"] == ""
+            assert mine.delivery_info["routing_key"] == name
+            assert mine.delivery_info["redelivered"] is True
+            mine.ack()
+        assert [type(message) is Message for message in ours] == [True, True, True, False], "the fast way was not taken"
+        consumer.cancel()
+    assert left(peer, name) == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 100_000, 131_064, 131_065, 1_000_000])
+def test_bodies_of_any_size_go_both_ways(connect: Connect, peer: Any, name: str, size: int, until: Until) -> None:
+    peer.queue_declare(name, durable=True, auto_delete=False)
+    body, found = bytes(range(256)) * (size // 256 + 1), list[bytes]()
+    body = body[:size]
+    with connect() as connection:
+        channel = connection.channel()
+        channel.basic_publish(channel.prepare_message(body), "", name)
+        Producer(peer).publish(body, routing_key=name, content_type="application/data", content_encoding="binary")
+        channel.publish_many([(channel.prepare_message(body), "", name)])
+        consume(channel, name, lambda message: found.append(bytes(message.body)), no_ack=True)
+        until(lambda: len(found) == 3, lambda: connection.drain_events(timeout=20))
+    assert found == [body] * 3
+
+
+def test_on_a_loop_a_thousand_are_settled_in_few_writes(
+    connect: Connect, peer: Any, name: str, hub: Any, until: Until
+) -> None:
+    peer.queue_declare(name, durable=True, auto_delete=False)
+    for number in range(1000):
+        Producer(peer).publish(number, routing_key=name)
+    found: list[Any] = []
+    with connect() as connection:
+        channel = connection.channel()
+        consume(channel, name, found.append)
+        connection.register_with_event_loop(hub)
+        until(lambda: len(found) == 1000, hub.run_once)
+        assert [message.payload for message in found] == list(range(1000))
+        writes = connection.connection.bytes_sent
+        for message in found:
+            message.ack()
+        until(lambda: not channel._unsettled, hub.run_once)
+        assert connection.connection.bytes_sent - writes < 20
+    until(lambda: left(peer, name) == 0)
+
+
+def test_what_is_not_settled_comes_back_and_only_that(
+    connect: Connect, peer: Any, name: str, hub: Any, until: Until
+) -> None:
+    peer.queue_declare(name, durable=True, auto_delete=False)
+    for number in range(100):
+        Producer(peer).publish(number, routing_key=name)
+    held: list[Any] = []
+    connection = connect()
+    consume(connection.channel(), name, held.append)
+    connection.register_with_event_loop(hub)
+    until(lambda: len(held) == 100, hub.run_once)
+    for message in held:
+        if message.payload % 10 == 3:
+            message.requeue()
+        elif message.payload % 10 != 7:
+            message.ack()
+    for _ in range(3):
+        hub.run_once()
+    connection.close()
+    again: list[int] = []
+    with connect() as connection:
+        consume(connection.channel(), name, lambda message: again.append(message.payload))
+        until(lambda: len(again) >= 20, lambda: connection.drain_events(timeout=20))
+    assert sorted(again) == [number for number in range(100) if number % 10 in (3, 7)]
+
+
+def test_a_consumer_that_declares_in_the_middle_loses_nothing(
+    connect: Connect, peer: Any, name: str, hub: Any, until: Until
+) -> None:
+    peer.queue_declare(name, durable=True, auto_delete=False)
+    for number in range(300):
+        Producer(peer).publish(number, routing_key=name)
+    found: list[int] = []
+    with connect() as connection:
+        channel, other = connection.channel(), connection.channel()
+
+        def on_message(message: Any) -> None:
+            found.append(message.payload)
+            if message.payload % 50 == 0:
+                other.queue_declare(name, passive=True)  # waits for an answer, while others are delivered
+            message.ack()
+
+        consume(channel, name, on_message)
+        connection.register_with_event_loop(hub)
+        until(lambda: len(found) == 300, hub.run_once)
+        until(lambda: not channel._unsettled, hub.run_once)
+    assert sorted(found) == list(range(300))
+    until(lambda: left(peer, name) == 0)
+
+
+def test_a_batch_is_in_the_queue_when_it_was_published(connect: Connect, peer: Any, name: str, until: Until) -> None:
+    peer.queue_declare(name, durable=True, auto_delete=False)
+    with connect() as connection:
+        channel = connection.channel()
+        for _ in range(2):
+            channel.publish_many([(channel.prepare_message(b"x" * 500), "", name) for _ in range(3000)])
+        assert left(peer, name) == 6000
+        with Producer(channel).batch():
+            for _ in range(10):
+                Producer(channel).publish("one more", routing_key=name)
+        until(lambda: left(peer, name) == 6010)
+
+
+def test_what_the_broker_does_not_take_is_named_and_the_rest_is_there(connect: Connect, peer: Any, name: str) -> None:
+    arguments = {"x-max-length": 5, "x-overflow": "reject-publish"}
+    peer.queue_declare(name, durable=True, auto_delete=False, arguments=arguments)
+    with connect() as connection:
+        channel = connection.channel()
+        lost = channel.prepare_message(b"lost", properties={"correlation_id": "17"})
+        fine = [(channel.prepare_message(b"fine"), "", name) for _ in range(3)]
+        with pytest.raises(NotTaken, match=r"1 of 4 messages were not taken.*no queue is bound") as caught:
+            channel.publish_many([*fine[:2], (lost, "", f"{name}.nowhere"), fine[2]])
+        assert list(caught.value.refused) == [2]
+        assert left(peer, name) == 3
+        with pytest.raises(NotTaken, match="refused") as caught:
+            channel.publish_many(fine * 3)
+        assert 0 < len(caught.value.refused) < 9
+        peer.queue_purge(name)
+        channel.publish_many(fine)
+        assert left(peer, name) == 3
+
+
+def test_after_a_closed_channel_it_goes_on(connect: Connect, peer: Any, name: str) -> None:
+    peer.queue_declare(name, durable=True, auto_delete=False)
+    with connect() as connection:
+        channel = connection.channel()
+        message = channel.prepare_message(b"x")
+        with pytest.raises(channel.connection.channel_errors):
+            channel.publish_many([(message, f"{name}-no-such-exchange", "")])
+        channel.publish_many([(message, "", name)])
+    assert left(peer, name) == 1
+
+
+def test_the_prefetch_limit_holds_and_can_be_changed_on_a_loop(
+    connect: Connect, peer: Any, name: str, hub: Any, until: Until
+) -> None:
+    peer.queue_declare(name, durable=True, auto_delete=False)
+    for number in range(50):
+        Producer(peer).publish(number, routing_key=name)
+    held: list[Any] = []
+    with connect() as connection:
+        channel = connection.channel()
+        channel.basic_qos(0, 5, True)
+        consume(channel, name, held.append)
+        connection.register_with_event_loop(hub)
+        until(lambda: len(held) == 5, hub.run_once)
+        channel.basic_qos(0, 20, True)
+        until(lambda: len(held) == 20, hub.run_once)
+        assert left(peer, name) == 30
+        until(lambda: len(held) == 20, hub.run_once)
+
+
+def test_priorities_are_rabbitmqs(connect: Connect, peer: Any, name: str, until: Until) -> None:
+    peer.queue_declare(name, durable=True, auto_delete=False, arguments={"x-max-priority": 10})
+    found: list[int] = []
+    with connect() as connection:
+        channel = connection.channel()
+        given = [(channel.prepare_message(str(number), priority=number), "", name) for number in (1, 9, 5)]
+        channel.publish_many(given)
+        channel.basic_qos(0, 1, True)
+
+        def on_message(message: Any) -> None:
+            found.append(message.properties["priority"])
+            message.ack()
+
+        consume(channel, name, on_message)
+        until(lambda: len(found) == 3, lambda: connection.drain_events(timeout=20))
+    assert found == [9, 5, 1]
+
+
+def test_a_limit_of_single_consumers_can_be_changed_too(
+    connect: Connect, peer: Any, name: str, hub: Any, until: Until
+) -> None:
+    """As on quorum queues, which know no other; the broker heeds it for new consumers only."""
+    peer.queue_declare(name, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
+    held: list[Any] = []
+    with connect() as connection:
+        channel = connection.channel()
+        channel.publish_many([(channel.prepare_message(str(number)), "", name) for number in range(500)])
+        channel.basic_qos(0, 5, False)
+        consumer = consume(channel, name, held.append)
+        connection.register_with_event_loop(hub)
+        until(lambda: len(held) == 5, hub.run_once)
+        channel.basic_qos(0, 7, False)  # not worth it
+        channel.basic_qos(0, 50, False)
+        until(lambda: len(held) == 55, hub.run_once)
+        for limit in (10, 100, 20, 200):
+            channel.basic_qos(0, limit, False)
+            for message in held:
+                if not message.acknowledged:
+                    message.ack()
+            hub.run_once()
+        while len(held) < 500:
+            before = len(held)
+            until(lambda seen=before: len(held) > seen, hub.run_once)
+            for message in held:
+                if not message.acknowledged:
+                    message.ack()
+        assert sorted(int(message.body) for message in held) == list(range(500)), "one is lost, or came twice"
+        until(lambda: not channel._unsettled, hub.run_once)
+        consumer.cancel()
+        Producer(peer).publish("x", routing_key=name)
+        until(lambda: left(peer, name) == 1, hub.run_once)
+        assert peer.queue_declare(name, passive=True).consumer_count == 0

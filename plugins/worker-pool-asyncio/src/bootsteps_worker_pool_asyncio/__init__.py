@@ -1,0 +1,1 @@
+"""A pool of event loops: the step `Pool` for `-P asyncio`."""

@@ -1,0 +1,1 @@
+"""A pool of greenlets: the step `Pool` for `-P eventlet`."""

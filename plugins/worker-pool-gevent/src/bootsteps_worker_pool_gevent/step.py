@@ -1,0 +1,24 @@
+"""Lend a pool of child processes that run greenlets."""
+
+from __future__ import annotations
+
+from bootsteps import WorkerView
+from bootsteps_pool_processes.nature import Nature
+from bootsteps_pool_processes.step import ConcurrentStep
+
+__all__ = ["GeventPool"]
+
+#: Runs in each child before anything else is imported, so that all that comes is patched.
+FIRST = "from gevent import monkey; monkey.patch_all()"
+#: Named, not imported: this process is not to be patched.
+WORK = "bootsteps_worker_pool_gevent.child:work"
+
+
+class GeventPool(ConcurrentStep):
+    """Runs tasks in greenlets of gevent, in child processes that are patched from their start."""
+
+    name = "Pool"
+    choice = "gevent"
+
+    def nature(self, worker: WorkerView) -> Nature:
+        return Nature("gevent", WORK, False, self.capabilities, "spawn", FIRST)
