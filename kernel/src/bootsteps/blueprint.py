@@ -13,6 +13,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from bootsteps.commands import Command
+from bootsteps.dag import NEEDS
 from bootsteps.deadlines import deadline
 from bootsteps.errors import BootError, DeadlineExceeded, KernelError, MissingRequirement
 from bootsteps.hooks import Hooks
@@ -278,14 +279,7 @@ class Blueprint:
 
     def dependants(self, *names: str) -> set[str]:
         """Return these steps and all that need them, directly or not. Order alone (`after`, `last`) is no need."""
-        ties = {"requires", "wants", "first"}
-        found, todo = set(names), list(names)
-        while todo:
-            for _, name, kind in self.graph.out_edges(todo.pop(), data="kind"):
-                if kind in ties and name not in found:
-                    found.add(name)
-                    todo.append(name)
-        return found
+        return {*names, *self.plan.dag.behind(*names, kinds=NEEDS)}
 
     def send_all(self, method: str, *args: Any, reverse: bool = True) -> None:
         """Call a method of every step with its view; a failure is logged and the others are still called."""

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bootsteps.commands import Commands
+from bootsteps.dag import Dag
 from bootsteps.discovery import Broken, Catalogue, Plugin
 from bootsteps.errors import KernelError, WrongType
 from bootsteps.services import ServiceKey
@@ -77,11 +78,12 @@ class LeftOut:
 
 @dataclass
 class Plan:
-    """What one blueprint will boot, in order. `graph` has an edge from each step to those that start after it."""
+    """What one blueprint will boot, in order."""
 
     blueprint: str
     order: list[Candidate]
-    graph: nx.DiGraph
+    #: Why that order: an edge from each step to those that start after it.
+    dag: Dag = field(default_factory=Dag)
     left_out: list[LeftOut] = field(default_factory=list)
     #: By the name of the step that runs it.
     nested: dict[str, Plan] = field(default_factory=dict)
@@ -89,6 +91,11 @@ class Plan:
     commands: Commands = field(default_factory=Commands)
     #: `kernel.hooks` plugins that listen without being steps: (name, plugin).
     listeners: list[tuple[str, object]] = field(default_factory=list)
+
+    @property
+    def graph(self) -> nx.DiGraph:
+        """The `dag` as a graph of networkx, made anew for each caller; an edge's `kind` says why it is there."""
+        return self.dag.graph()
 
     @cached_property
     def by_name(self) -> dict[str, Candidate]:

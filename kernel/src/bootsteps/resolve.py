@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bootsteps.checks import cycles_of, repeated_declarations, unmet_demands, unread_settings
 from bootsteps.commands import Command, command_of, commands_in
+from bootsteps.dag import Dag
 from bootsteps.discovery import Broken, Catalogue, Plugin
 from bootsteps.errors import (
     BootError,
@@ -28,8 +29,6 @@ from bootsteps.settings import Setting
 from bootsteps.step import Requirement
 
 if TYPE_CHECKING:
-    import networkx as nx
-
     from bootsteps.app import App
 
 __all__ = ["compose"]
@@ -75,12 +74,10 @@ class _Composer:
 
     def plan(self, blueprint: str, outer: Plan | None) -> Plan:
         """Return the plan of one blueprint; faults are collected on the way."""
-        import networkx as nx
-
         found, faults = candidates(self.app, self.catalogue, blueprint)
         self._declared += settings_of(found)
         self.app.conf.declare(setting for setting, _ in settings_of(found))
-        plan = Plan(blueprint, [], nx.DiGraph(), outer=outer)
+        plan = Plan(blueprint, [], outer=outer)
         self._sort_out(plan, faults)
         plan.order = self._one_of_each_name(self._choose(plan, found))
         self._check_lenders(plan)
@@ -171,8 +168,6 @@ class _Composer:
 
     def _connect(self, plan: Plan) -> None:
         """Draw the edges, drop what quarantine leaves without its needs, and put the steps in order."""
-        import networkx as nx
-
         missing = self._draw(plan)
         while missing and self.quarantine and any(out.quarantined for out in plan.left_out):
             for name, (fault, *_) in missing.items():
@@ -184,16 +179,14 @@ class _Composer:
             missing = self._draw(plan)
         self.faults += [fault for faults in missing.values() for fault in faults]
         self._tie_first_and_last(plan)
-        if cycles := cycles_of(plan):
-            self.faults += cycles
+        order = plan.dag.order()
+        if len(order) < len(plan.order):
+            self.faults += cycles_of(plan)
             return
-        plan.order = [plan.by_name[name] for name in nx.lexicographical_topological_sort(plan.graph)]
+        plan.order = [plan.by_name[name] for name in order]
 
     def _draw(self, plan: Plan) -> dict[str, list[MissingRequirement]]:
-        import networkx as nx
-
-        plan.graph = graph = nx.DiGraph()
-        graph.add_nodes_from(plan.by_name)
+        plan.dag = Dag(plan.by_name)
         missing: dict[str, list[MissingRequirement]] = {}
         for candidate in plan.order:
             for kind in ("requires", "wants", "after", "before"):
@@ -202,7 +195,7 @@ class _Composer:
         for host, nested in plan.nested.items():
             for name in self._around.pop(nested.blueprint, ()):
                 if name != host:
-                    _tie(graph, name, host, "requires")
+                    plan.dag.tie(name, host, "requires")
         return missing
 
     def _edge(
@@ -216,7 +209,7 @@ class _Composer:
         found = plan.find(need)
         if found is not None and found is not candidate:
             here, there = (candidate, found) if kind == "before" else (found, candidate)
-            _tie(plan.graph, here.name, there.name, kind)
+            plan.dag.tie(here.name, there.name, kind)
         elif found is candidate and kind == "requires":
             what = f"step {candidate.name!r} requires itself ({spell(need)})"
             fault = MissingRequirement(what, (candidate.origin,), "remove it from requires")
@@ -242,19 +235,16 @@ class _Composer:
         return MissingRequirement(what, (candidate.origin,), fix)
 
     def _tie_first_and_last(self, plan: Plan) -> None:
-        import networkx as nx
-
-        graph = plan.graph
         for first in [c.name for c in plan.order if c.cls.first]:
-            before = nx.ancestors(graph, first) | {first}
+            before = plan.dag.ahead_of(first) | {first}
             for candidate in plan.order:
                 if candidate.name not in before and not candidate.cls.independent and not candidate.cls.first:
-                    _tie(graph, first, candidate.name, "first")
+                    plan.dag.tie(first, candidate.name, "first")
         for last in [c.name for c in plan.order if c.cls.last]:
-            behind = nx.descendants(graph, last) | {last}
+            behind = plan.dag.behind(last) | {last}
             for candidate in plan.order:
                 if candidate.name not in behind and not candidate.cls.last:
-                    _tie(graph, candidate.name, last, "last")
+                    plan.dag.tie(candidate.name, last, "last")
 
     def check_settings(self, plan: Plan) -> None:
         """Compare settings with their declarations, names with what is installed, demands with capabilities."""
@@ -329,16 +319,6 @@ class _Composer:
 
 def _flags(setting: Setting[Any]) -> str:
     return ", ".join(setting.flags)
-
-
-#: Of two reasons for one edge the one that comes first is told: a need also decides what restarts with what.
-_KINDS = ("requires", "first", "wants", "after", "before", "last")
-
-
-def _tie(graph: nx.DiGraph, here: str, there: str, kind: str) -> None:
-    """Draw an edge, or give the one that is there the stronger of two reasons."""
-    earlier = graph.edges[here, there]["kind"] if graph.has_edge(here, there) else kind
-    graph.add_edge(here, there, kind=min(kind, earlier, key=_KINDS.index))
 
 
 def _once(faults: Iterable[KernelError]) -> list[KernelError]:
