@@ -23,6 +23,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Tell of a failure when it happens: a run that is ended before its summary has said which, and one that passes when
+    it is run again (`--reruns`) is not forgotten."""
+    if report.outcome in ("failed", "rerun"):
+        print(f"\n{report.outcome}: {report.nodeid} ({report.when}, {report.duration:.1f} s)", flush=True)
+    if report.outcome == "rerun":
+        print(*report.longreprtext.splitlines()[-40:], sep="\n", flush=True)
+
+
 @pytest.fixture(autouse=True)
 def _no_default_timeout(request: pytest.FixtureRequest) -> Iterator[None]:
     """Keep what a peer does in this process (kombu's Connection.collect, in two threads) from all later sockets."""

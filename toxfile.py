@@ -76,7 +76,7 @@ def seed(
     folders = [f"plugins/{name}" for name in plugins]
     installed = [f"-e ./{folder}{extras(folder) if everything else ''}" for folder in ["kernel", *folders]]
     tested = [f"plugins/{name}" for name in tests] if tests is not None else ["kernel", *folders]
-    tested += ["tests"] if everything else []
+    tested = ["tests", *tested] if everything else tested  # the long ones first
     values: dict[str, object] = {
         "deps": "\n".join(installed),
         "commands": [Command(["pytest", *tested, *(state.conf.pos_args(None) or ())])],
