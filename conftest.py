@@ -24,11 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Tell of a failure when it happens: a run that is ended before its summary has said which, and one that passes when
-    it is run again (`--reruns`) is not forgotten."""
-    if report.outcome in ("failed", "rerun"):
-        print(f"\n{report.outcome}: {report.nodeid} ({report.when}, {report.duration:.1f} s)", flush=True)
-    if report.outcome == "rerun":
+    """Tell of a failure when it happens: a run may be ended before its summary, and what passes when it is run again
+    (`--reruns`) is not to be forgotten."""
+    outcome: str = report.outcome
+    if outcome in ("failed", "rerun"):
+        print(f"\n{outcome}: {report.nodeid} ({report.when}, {report.duration:.1f} s)", flush=True)
+    if outcome == "rerun":
         print(*report.longreprtext.splitlines()[-40:], sep="\n", flush=True)
 
 

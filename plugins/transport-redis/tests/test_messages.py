@@ -357,7 +357,7 @@ def test_a_message_wakes_a_consumer_at_once(connect: Connect, peer: Connect, dra
         drain(con, got, n + 2)
         waits.append(monotonic() - sent[0])
         timer.join()
-    assert sorted(waits)[10] < 0.01  # the median
+    assert sorted(waits)[4] < 0.01  # who only looks every 50 ms finds each of them 30 ms after it was sent
 
 
 def test_an_idle_consumer_is_idle(connect: Connect, server: Any) -> None:

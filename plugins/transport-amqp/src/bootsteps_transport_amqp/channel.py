@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from amqp.exceptions import ChannelError
 from kombu.transport import pyamqp
 
-from bootsteps_transport_amqp.batch import PublishBatch
 from bootsteps_transport_amqp.confirming import Confirming, NotTaken
 from bootsteps_transport_amqp.consuming import Consuming
 from bootsteps_transport_amqp.delaying import WAITED, as_sent, later_copy
 from bootsteps_transport_amqp.message import Message
 from bootsteps_transport_amqp.settling import Unsettled, ack_frame
 from bootsteps_transport_amqp.writing import FRAME_OVERHEAD, Frames
+from bootsteps_transport_batches.publishing import PublishBatch
 
 if TYPE_CHECKING:
     from bootsteps_transport_amqp.connection import Connection

@@ -11,15 +11,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
+from bootsteps_transport_batches.publishing import PublishBatch
+from bootsteps_transport_batches.window import Window
 from bootsteps_transport_redis import codec
-from bootsteps_transport_redis.batch import PublishBatch
 from bootsteps_transport_redis.declaring import DeclaringChannel
 from bootsteps_transport_redis.lease import LeaseLost
 from bootsteps_transport_redis.plain import Parts, PlainMessage, look
 from bootsteps_transport_redis.plan import Planner
-from bootsteps_transport_redis.qos import QoS, Source
 from bootsteps_transport_redis.returning import Returning
 from bootsteps_transport_redis.scripts import RESERVE
+from bootsteps_transport_redis.source import Source
 from bootsteps_transport_redis.subscribing import Subscribing, Subscription
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Channel(Subscribing, Returning, DeclaringChannel):
     """A channel on Redis. Belongs to one thread, except that any thread may acknowledge."""
 
     Message: Any = codec.Message
-    QoS: Any = QoS
+    QoS: Any = Window
     supports_fanout = True
     from_transport_options: Any = (*DeclaringChannel.from_transport_options, "priority_weights")
 

@@ -11,6 +11,8 @@ import os
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from bootsteps_transport_batches.turns import Turns
+
 if TYPE_CHECKING:
     from bootsteps_transport_redis.lease import Lease
     from bootsteps_transport_redis.listening import Listener
@@ -22,7 +24,7 @@ __all__ = ["FLUSH_AFTER_S", "Looping"]
 FLUSH_AFTER_S = 0.010
 
 
-class Looping:
+class Looping(Turns):
     """Woken by the server, settled at the end of a turn."""
 
     waker: Waker
@@ -41,19 +43,11 @@ class Looping:
 
         def _arm(self) -> None: ...
 
-        def _buffered(self) -> bool: ...
-
         def _deliver_all(self) -> bool: ...
 
         def _hear_published(self) -> bool: ...
 
         def _hear_waker(self) -> None: ...
-
-        def _look_everywhere(self) -> None: ...
-
-        def _reserve(self, eager: bool) -> bool: ...
-
-        def _wants(self) -> bool: ...
 
     def __init__(self) -> None:
         self._hub: Any = None

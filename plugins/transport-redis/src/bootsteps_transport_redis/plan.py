@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from bootsteps_transport_redis.qos import Source
+from bootsteps_transport_redis.source import Source
 
 __all__ = ["Plan", "Planner"]
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from bootsteps_transport_redis import codec
 from bootsteps_transport_redis.keys import Keys
 from bootsteps_transport_redis.link import Command, Link
-from bootsteps_transport_redis.qos import QoS, Source
 from bootsteps_transport_redis.scripts import DEFER, GIVE_BACK, PUT_BACK
+from bootsteps_transport_redis.source import Source
 
 if TYPE_CHECKING:
+    from bootsteps_transport_batches.window import Window
     from bootsteps_transport_redis.channel import Taken
     from bootsteps_transport_redis.transport import Transport
 
@@ -33,7 +34,7 @@ class Returning:
     _link: Link
     _transport: Transport
     keys: Keys
-    qos: QoS
+    qos: Window[str, Source]
     _count_keys: dict[str, str] | None = None
 
     if TYPE_CHECKING:  # the rest of the channel

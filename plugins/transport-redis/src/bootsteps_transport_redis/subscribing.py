@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bootsteps_transport_redis import codec
 from bootsteps_transport_redis.declaring import DeclaringChannel
 from bootsteps_transport_redis.plan import Planner
-from bootsteps_transport_redis.qos import Source
+from bootsteps_transport_redis.source import Source
 
 if TYPE_CHECKING:
     from bootsteps_transport_redis.transport import Transport

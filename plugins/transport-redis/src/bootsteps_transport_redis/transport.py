@@ -75,7 +75,6 @@ class Transport(Looping, Keeping, virtual.Transport, metaclass=Named):
         self.channels = []
         self._avail_channels: list[RedisChannel] = []
         self._used_channel_ids = array("H")
-        self._next_channel = 0
         self._settled: deque[str] = deque()
         self._deferred: list[Any] = []
         #: Binding tables as they were when they were last read; and (exchange, queue) of what was bound here for good.
@@ -195,33 +194,9 @@ class Transport(Looping, Keeping, virtual.Transport, metaclass=Named):
             deferred, self._deferred = self._deferred, []
             self.channels[0].send_deferred(deferred)
 
-    def _deliver_one(self) -> bool:
-        # Starting with another channel each time, so that none starves the others.
-        channels = self.channels
-        for i in range(len(channels)):
-            if channels[(self._next_channel + i) % len(channels)].deliver_one():
-                self._next_channel += 1
-                return True
-        return False
-
     def _deliver_all(self) -> bool:
         delivered = False
         for channel in list(self.channels):
             while channel.deliver_one():
                 delivered = True
         return delivered
-
-    def _reserve(self, eager: bool) -> bool:
-        for channel in [c for c in self.channels if c.hungry(eager)]:
-            channel.reserve()
-        return self._buffered()
-
-    def _wants(self) -> bool:
-        return any(channel.hungry(eager=False) for channel in self.channels)
-
-    def _buffered(self) -> bool:
-        return any(channel.deliverable() for channel in self.channels)
-
-    def _look_everywhere(self) -> None:
-        for channel in self.channels:
-            channel.maybe_ready = True

@@ -11,12 +11,12 @@ from itertools import count, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
+from bootsteps_transport_batches.publishing import PublishBatch
+from bootsteps_transport_batches.window import Window
 from bootsteps_transport_sqlite import codec
-from bootsteps_transport_sqlite.batch import PublishBatch
 from bootsteps_transport_sqlite.codec import decode, encode
 from bootsteps_transport_sqlite.declaring import DeclaringChannel
 from bootsteps_transport_sqlite.messages import NewMessage, Row
-from bootsteps_transport_sqlite.qos import QoS
 
 if TYPE_CHECKING:
     from bootsteps_transport_sqlite.transport import Transport
@@ -45,7 +45,7 @@ class Channel(DeclaringChannel):
     """A channel on the broker file. Belongs to one thread, except that any thread may acknowledge."""
 
     Message: Any = codec.Message
-    QoS = QoS
+    QoS: Any = Window
     supports_fanout = True
 
     connection: Transport | None

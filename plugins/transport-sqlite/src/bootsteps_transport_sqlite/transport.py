@@ -13,6 +13,7 @@ from typing import Any
 
 from kombu.transport import virtual
 
+from bootsteps_transport_batches.turns import Turns
 from bootsteps_transport_sqlite.broker import Broker
 from bootsteps_transport_sqlite.channel import Channel as BrokerChannel
 from bootsteps_transport_sqlite.errors import UnusableBroker
@@ -27,7 +28,7 @@ REAP_EVERY_S = 0.5
 FLUSH_AFTER_S = 0.010
 
 
-class Transport(virtual.Transport):
+class Transport(Turns, virtual.Transport):
     """A connection to the broker file. URL: `sqlite:////absolute/broker.db` or `sqlite:///relative.db`.
 
     Transport options (or the URL's query): `synchronous` ("normal", "full"), `busy_timeout` (seconds, 10).
@@ -61,7 +62,6 @@ class Transport(virtual.Transport):
         self._eager = False  # the next turn reserves even where little of the window is free
         self._in_tick = False
         self._generation = 0
-        self._next_channel = 0
         self._ended: Any = None
 
     # -- connect
@@ -238,30 +238,6 @@ class Transport(virtual.Transport):
         broker = self.broker
         if broker.settled_since and monotonic() - broker.settled_since >= FLUSH_AFTER_S:
             broker.flush()
-
-    def _deliver_one(self) -> bool:
-        # Starting with another channel each time, so that none starves the others.
-        channels = self.channels
-        for i in range(len(channels)):
-            if channels[(self._next_channel + i) % len(channels)].deliver_one():
-                self._next_channel += 1
-                return True
-        return False
-
-    def _reserve(self, eager: bool) -> bool:
-        for channel in [c for c in self.channels if c.hungry(eager)]:
-            channel.reserve()
-        return self._buffered()
-
-    def _wants(self) -> bool:
-        return any(channel.hungry(eager=False) for channel in self.channels)
-
-    def _buffered(self) -> bool:
-        return any(channel.deliverable() for channel in self.channels)
-
-    def _look_everywhere(self) -> None:
-        for channel in self.channels:
-            channel.maybe_ready = True
 
     def _reap_when_due(self) -> None:
         """Free what the dead held, show what is due; look for what nobody announced."""

@@ -1,24 +1,29 @@
-"""What `kombu.Producer.batch()` collects in: many publishes, one transaction."""
+"""What `kombu.Producer.batch()` collects in: many publishes, sent together."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from bootsteps_transport_sqlite.channel import Channel
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 __all__ = ["PublishBatch"]
 
 
-class PublishBatch:
-    """Messages that wait for one transaction. A flush publishes all of them or, when it raises, none."""
+class Publishing(Protocol):
+    """A channel that publishes many messages at once."""
 
-    def __init__(self, channel: Channel, max_size: int) -> None:
+    def publish_many(self, messages: Sequence[tuple[Any, str, str]]) -> object:
+        """Publish (message, exchange, routing key) each; the messages are those of `prepare_message`."""
+
+
+class PublishBatch:
+    """Messages that wait to be sent together, by the channel's `publish_many`."""
+
+    def __init__(self, channel: Publishing, max_size: int) -> None:
         self.channel = channel
         self.max_size = max_size
-        self._waiting: list[tuple[dict[str, Any], str, str]] = []
+        self._waiting: list[tuple[Any, str, str]] = []
 
-    def publish(self, message: dict[str, Any], exchange: str, routing_key: str, **kwargs: Any) -> None:
+    def publish(self, message: Any, exchange: str, routing_key: str, **kwargs: Any) -> None:
         """Collect one message; publish them when there are `max_size`."""
         self._waiting.append((message, exchange, routing_key))
         if len(self._waiting) >= self.max_size:

@@ -1,0 +1,1 @@
+"""What kombu transports that work in batches share: `publishing`, `turns`, `window`."""
