@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from bootsteps.app import App
 
-__all__ = ["Candidate", "LeftOut", "Plan", "candidates", "in_order", "settings_of", "spell", "word_of"]
+__all__ = [
+    "Candidate", "LeftOut", "Plan", "candidates", "in_order", "installed_settings", "settings_of", "spell", "word_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,18 @@ def candidates(app: App, catalogue: Catalogue, blueprint: str) -> tuple[list[Can
             found.append(Candidate(cls.name or cls.__name__, cls, origin))
     faults += _pull_in(found)
     return [c for c in found if c.name not in catalogue.without], faults
+
+
+def installed_settings(app: App, catalogue: Catalogue) -> list[Setting[Any]]:
+    """Return the settings of all steps that are there, also of those that are switched off or in no plan.
+
+    Who leaves a step out need not take its settings out of the application. What cannot be imported has none.
+    """
+    there = [p for p in catalogue.installed if p.group.endswith(".steps") and not p.shadowed]
+    classes: list[Any] = [catalogue.load(plugin) for plugin in there]
+    classes += [cls for steps in app.steps.values() for cls in steps]
+    sound = [cls for cls in classes if not _type_fault(cls, "") and not _declaration_fault(cls, "")]
+    return [setting for cls in sound for setting in cls.settings]
 
 
 def settings_of(found: Iterable[Candidate]) -> list[tuple[Setting[Any], Candidate]]:

@@ -111,7 +111,8 @@ class RunnerStep(Step):
         from bootsteps_tasks import App
 
         if not isinstance(worker.app, App):
-            what = f"{worker.app!r} is no application with tasks"
+            named = worker.app.spec is not None or worker.app.main is not None
+            what = f"{worker.app!r} is no application with tasks" if named else "no application is named"
             raise KernelError(what, (), "name one: kernel worker -A MODULE:APP")
         return partial(TaskRunner, worker.app, worker.hostname)
 
