@@ -111,8 +111,9 @@ class Plan:
 
     @cached_property
     def _aliases(self) -> dict[str, Candidate]:
-        aliases = {candidate.name.lower(): candidate for candidate in self.order}
-        return {candidate.location: candidate for candidate in self.order} | aliases | self.by_name
+        names = {candidate.name.lower(): candidate for candidate in self.order}
+        others = {alias.lower(): candidate for candidate in self.order for alias in candidate.cls.aliases}
+        return others | {candidate.location: candidate for candidate in self.order} | names | self.by_name
 
     def find(self, need: Requirement) -> Candidate | None:
         """Return the step of this blueprint that satisfies a requirement."""
@@ -228,6 +229,7 @@ _ENTRIES: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("requires", "wants", "after", "before"), (str, type, ServiceKey)),
     "provides": (ServiceKey,),
     "settings": (Setting,),
+    "aliases": (str,),
 }
 
 

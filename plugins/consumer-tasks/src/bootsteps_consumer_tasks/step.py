@@ -132,6 +132,8 @@ class Revokes(Step):
 class Requests(Step):
     """Keeps the ledger of requests and settles what comes out of the pool. Outlives every connection."""
 
+    #: The step of the guide's boot log that made what holds requests between the consumer and the pool.
+    aliases = ("Queues (intra)", "Queues")
     provides = (REQUESTS, SETTLEMENT, SNAPSHOTS, GUARD, BUCKETS, TASK_CONTROL, TASK_QUEUES)
     requires = (POOL, TIMER, REVOKED)
     settings = (QUEUES, EXCLUDED, DIRECT, PURGE, LOST_LIMIT, REDELIVERED_LIMIT, DISABLE_RATE_LIMITS)
