@@ -121,7 +121,7 @@ def test_no_such_application(kernel: Kernel, spec: str, what: str, fix: str) -> 
 
 def test_no_application_at_all(kernel: Kernel) -> None:
     text = kernel.refuse("worker", "-P", "solo")
-    assert "<App default> is no application with tasks" in text
+    assert "no application is named" in text
     assert "  worker.steps:Runner (bootsteps-consumer-tasks 0.1.0)\n" in text
     assert "  try: name one: kernel worker -A MODULE:APP" in text
 

@@ -322,6 +322,23 @@ def test_the_dumps_of_celery_and_ours_show_the_same_events(tmp_path, url, name, 
         assert "task-succeeded" in {event["type"] for event in read if event.get("uuid") == task.id}
 
 
+def test_a_reader_who_has_enough_ends_the_stream_in_silence(tmp_path, url, name):
+    env = dict(os.environ, PYTHONPATH=str(tmp_path))
+    words = [sys.executable, "-m", "bootsteps", "-A", "proj", "events", "--json"]
+    with our_worker(tmp_path, url, name):
+        stream = subprocess.Popen(words, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            assert stream.stdout is not None
+            assert json.loads(stream.stdout.readline())["type"]
+            stream.stdout.close()  # as `head -1` does
+            assert stream.wait(30) == 1
+            assert stream.stderr is not None
+            assert stream.stderr.read() == b""
+        finally:
+            stream.kill()
+            stream.wait()
+
+
 def until_written(log: Path, text: str) -> None:
     until(lambda: text in log.read_text(), f"{text!r} in {log.name}")
 

@@ -66,7 +66,7 @@ def test_a_foreign_subcommand_is_in_the_help_and_works(tmp_path: Path, site: Pat
 def test_a_foreign_option_stands_under_its_distribution(tmp_path: Path, site: Path) -> None:
     text = answer(tmp_path, site, "worker", "--help")
     sections = dict(re.findall(r"^(\S[^\n]*):\n((?:  [^\n]*\n|\n)+)", text + "\n", re.M))
-    assert "--stuck-after FLOAT" in sections["stuck-watch"]
+    assert "--stuck-after SECONDS" in sections["stuck-watch"]
     assert "warn about a task" in sections["stuck-watch"]
     assert "[default: 600.0]" in sections["stuck-watch"]
     assert [title for title, body in sections.items() if "--stuck-after" in body] == ["stuck-watch"]

@@ -229,3 +229,31 @@ def test_a_step_that_fails_to_start_undoes_the_boot_and_the_status_is_1(tmp_path
     starts, stops = STARTED if consumer else STARTED[:2], STOPPED if consumer else STOPPED[2:]
     assert told(worker) == [*starts, *stops]
     assert " ready." not in worker.log
+
+
+def test_a_step_may_require_the_internal_queues_of_the_guides_boot_log(tmp_path):
+    app = """
+        import bootsteps
+        from bootsteps_tasks import App
+        app = App("proj")
+
+        @app.task
+        def add(x, y):
+            return x + y
+    """
+    for number, need in enumerate(("Queues (intra)", "Queues", "celery.worker.components:Queues")):
+        app += f"""
+        class Needs{number}(bootsteps.StartStopStep):
+            requires = ({need!r},)
+
+            def start(self, worker):
+                print("{number}: what waits and runs:", worker.active_requests, worker.requests is not None)
+
+        app.steps["worker"].add(Needs{number})
+        """
+    with running_worker(tmp_path, "-P", "solo", app=app) as worker:
+        assert worker.stop() == 0
+        for number in range(3):
+            assert f"{number}: what waits and runs: [] True" in worker.log
+        order = next(line for line in worker.log.splitlines() if "New boot order" in line)
+        assert order.index("Requests") < order.index("Needs0")

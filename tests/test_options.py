@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -59,6 +60,42 @@ def test_the_application_may_be_named_before_or_after_the_command(folder, words)
 def test_the_environment_may_name_the_application(folder):
     assert kernel(folder, *DRY)[0] == 2
     assert kernel(folder, *DRY, KERNEL_APP="proj")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-A", "proj", "-b", "sqlite:///there.db", "-q", "call", "proj.add"),
+        ("call", "proj.add", "-A", "proj", "-b", "sqlite:///there.db", "-q"),
+        ("-b", "sqlite:///there.db", "call", "proj.add"),
+    ],
+)
+def test_a_broker_may_be_named_before_or_after_every_command(folder, words):
+    status, out, err = kernel(folder, *words)
+    assert (status, err, len(out.strip())) == (0, "", 36)
+    counted = kernel(folder, "--broker", "sqlite:///there.db", "queues", "list", "--json")[1]
+    assert [(row["queue"], row["messages"]) for row in json.loads(counted)] == [("celery", 1)]
+    assert "No messages" in kernel(folder, "-A", "proj", "purge", "-f")[1]  # the application's own broker is another
+    purged = kernel(folder, "-b", "sqlite:///there.db", "-A", "proj", "purge", "-f")[1]
+    assert "Purged 1 message from 1 queue." in purged
+
+
+def test_a_note_about_an_unknown_task_is_left_out_when_quiet_is_asked_for(folder):
+    assert "proj has no task 'proj.add'" in kernel(folder, "-A", "proj", "call", "proj.add")[2]
+    assert kernel(folder, "-A", "proj", "-q", "call", "proj.add")[2] == ""
+
+
+def test_settings_of_what_is_switched_off_may_stay_where_they_are(folder):
+    pytest.importorskip("bootsteps_worker_beat")
+    (folder / "ticks.py").write_text("from bootsteps_tasks import App\napp = App('ticks', beat_schedule={}, wrong=1)\n")
+    for words in ((*DRY, "--without", "Beat"), ("conf", "--without", "bootsteps-worker-beat"), DRY):
+        status, _, err = kernel(folder, "-A", "ticks", *words, KERNEL_BEAT_MAX_LOOP_INTERVAL="7")
+        assert (status, "'wrong'" in err, "unknown setting 'beat" in err) == (2, True, False), err
+
+
+def test_a_broker_of_one_slash_is_told_what_is_wrong(folder):
+    status, _, err = kernel(folder, "-A", "proj", "worker", KERNEL_BROKER_URL="redis:/host")
+    assert (status, "'redis:/host' is no URL: it has one slash where two belong" in err) == (2, True), err
 
 
 def test_help_of_a_wrong_application_is_that_error(folder):

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 import bootsteps
 from bootsteps import App, Setting, Step
-from bootsteps.cli import BootCommand, Option, Session, main, root
+from bootsteps.cli import AppCommand, BootCommand, Option, Session, main, root
 
 COMMANDS = """
 import click
@@ -152,6 +152,83 @@ def test_without_an_attribute_the_application_is_searched_for_as_celery_does(tmp
         (package / name).write_text(f"from bootsteps import App\n{text}\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert bootsteps.find_app(package.name).main == main
+
+
+ECHO = """
+import click
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option("-b", "--broker")
+@click.option("--loud", is_flag=True)
+@click.argument("words", nargs=-1)
+def echo(broker, loud, words):
+    click.echo(f"{broker} {loud} {words}")
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-b", "redis://h", "--loud", "echo", "a", "-x"],
+        ["echo", "-b", "redis://h", "--loud", "a", "-x"],
+        ["--broker=redis://h", "echo", "--loud", "a", "-x"],
+        ["--without", "echo-not", "-b", "redis://h", "--on-plugin-error=quarantine", "--loud", "echo", "a", "-x"],
+    ],
+)
+def test_an_option_of_a_command_may_stand_before_its_name(make_dist, words):
+    make_dist("cmds", {"kernel.commands": {"echo": "cmds_echo:echo", "echo-not": "cmds_echo:no"}}, {"cmds_echo": ECHO})
+    assert run(*words).output == "redis://h True ('a', '-x')\n"
+
+
+def test_an_option_before_a_command_that_there_is_not_is_not_what_is_wrong(make_dist, capsys):
+    make_dist("cmds", {"kernel.commands": {"echo": "cmds_echo:echo"}}, {"cmds_echo": ECHO})
+    status, text = failing(capsys, "-b", "redis://h", "ecko")
+    assert (status, "there is no command 'ecko'" in text, "did you mean 'echo'?" in text) == (2, True, True)
+    status, text = failing(capsys, "--nonsense")
+    assert (status, "No such option '--nonsense'" in text) == (2, True)
+
+
+def test_without_words_the_help_is_shown_and_is_no_error_text(capsys):
+    status, text = failing(capsys)
+    assert (status, text[:13]) == (2, "Usage: kernel")
+
+
+class Placed(App):
+    settings = (Setting("made_place", str, "here", flags=("-b", "--place"), help="Where."),)
+
+
+@click.command(cls=AppCommand)
+@click.option("-b", "--bold", is_flag=True)
+@click.pass_obj
+def placed(session: Session, bold: bool) -> None:
+    session.app()
+    click.echo(f"{session.app().conf['made_place']} {bold} {session.quiet}")
+
+
+def test_every_command_takes_the_options_of_the_applications_settings_less_its_own_flags():
+    def say(*args: str) -> str:
+        return CliRunner().invoke(placed, args, obj=session_with(Placed()), catch_exceptions=False).output
+
+    assert say("-b", "--place", "there") == "there True False\n"
+    assert say("-q") == "here False True\n"
+    assert "--place TEXT" in say("--help")
+    assert "--quiet" in say("--help")
+
+
+def test_colours_can_be_switched_off_before_and_after_the_command(make_dist, monkeypatch):
+    text = "import click\nfrom bootsteps.cli import AppCommand\n@click.command(cls=AppCommand)\n"
+    text += "def red():\n    click.echo(click.style('r', fg='red'))\n"
+    make_dist("cmds", {"kernel.commands": {"red": "cmds_red:red"}}, {"cmds_red": text})
+
+    def out(*words: str) -> str:
+        return CliRunner().invoke(root, words, obj=Session(), color=True, catch_exceptions=False).output
+
+    monkeypatch.setenv("NO_COLOR", "")
+    assert out("red") == "\x1b[31mr\x1b[0m\n"
+    for words in (("-C", "red"), ("red", "--no-color")):
+        monkeypatch.setenv("NO_COLOR", "")
+        assert out(*words) == "r\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert out("red") == "r\n"
 
 
 SIZE = Setting("made_size", int, 3, unit="pieces", flags=("-z", "--made-size"), help="How many.")
@@ -372,6 +449,16 @@ def test_the_application_may_be_named_after_the_command_too(project, make_dist, 
     status, text = failing(capsys, "plugins", "list", "-A", "made_up_proj:nothing")
     assert (status, "has no 'nothing'" in text) == (2, True)
     assert "disabled" in run("plugins", "list", "--without=One").output
+
+
+def test_options_that_plugins_share_stand_under_a_name_for_all_of_them(make_dist):
+    text = "import bootsteps\nS = bootsteps.Setting('made_common', float, 1.0, unit='s', help='Shared.')\n"
+    for name in ("a", "b"):
+        text += f"class {name.upper()}(bootsteps.Step):\n    settings = (S,)\n"
+    make_dist("made-pool-a", {"worker.steps": {"A": "made_pools:A"}}, {"made_pools": text})
+    make_dist("made-pool-b", {"worker.steps": {"B": "made_pools:B"}})
+    help_text = CliRunner().invoke(boot, ["--help"], obj=Session(), catch_exceptions=False).output
+    assert "\nmade-pool-*:\n  --made-common SECONDS  Shared." in help_text
 
 
 def test_there_is_one_scan_for_one_call(project, monkeypatch):

@@ -348,3 +348,16 @@ def test_of_two_reasons_for_one_edge_the_need_counts():
     assert found.graph.edges["A", "B"]["kind"] == "requires"
     found = plan(step("C", first=True), step("D", after=("C",)), step("E", wants=("C",), after=("C",)))
     assert [found.graph.edges["C", name]["kind"] for name in "DE"] == ["first", "first"]
+
+
+def test_a_step_may_be_required_by_the_names_of_those_whose_place_it_takes():
+    new = step("New", aliases=("Old (intra)", "Old"))
+    for need in ("Old (intra)", "old", "celery.somewhere:Old"):
+        assert order(new, step("A", requires=(need,)), step("Zed", before=("Old",))) == ["Zed", "New", "A"]
+    both = plan(new, step("A", requires=("Old",)), step("Old"))
+    assert list(both.graph.edges) == [("Old", "A")]  # one that has the name goes before it
+
+
+def test_aliases_that_are_no_tuple_of_names_are_refused():
+    [fault] = faults(step("A", aliases="Old"))
+    assert "aliases must be a tuple, not 'Old'" in str(fault)

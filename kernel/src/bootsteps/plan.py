@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from bootsteps.app import App
 
-__all__ = ["Candidate", "LeftOut", "Plan", "candidates", "in_order", "settings_of", "spell", "word_of"]
+__all__ = [
+    "Candidate", "LeftOut", "Plan", "candidates", "in_order", "installed_settings", "settings_of", "spell", "word_of",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,9 @@ class Plan:
 
     @cached_property
     def _aliases(self) -> dict[str, Candidate]:
-        aliases = {candidate.name.lower(): candidate for candidate in self.order}
-        return {candidate.location: candidate for candidate in self.order} | aliases | self.by_name
+        names = {candidate.name.lower(): candidate for candidate in self.order}
+        others = {alias.lower(): candidate for candidate in self.order for alias in candidate.cls.aliases}
+        return others | {candidate.location: candidate for candidate in self.order} | names | self.by_name
 
     def find(self, need: Requirement) -> Candidate | None:
         """Return the step of this blueprint that satisfies a requirement."""
@@ -180,6 +183,18 @@ def candidates(app: App, catalogue: Catalogue, blueprint: str) -> tuple[list[Can
     return [c for c in found if c.name not in catalogue.without], faults
 
 
+def installed_settings(app: App, catalogue: Catalogue) -> list[Setting[Any]]:
+    """Return the settings of all steps that are there, also of those that are switched off or in no plan.
+
+    Who leaves a step out need not take its settings out of the application. What cannot be imported has none.
+    """
+    there = [p for p in catalogue.installed if p.group.endswith(".steps") and not p.shadowed]
+    classes: list[Any] = [catalogue.load(plugin) for plugin in there]
+    classes += [cls for steps in app.steps.values() for cls in steps]
+    sound = [cls for cls in classes if not _type_fault(cls, "") and not _declaration_fault(cls, "")]
+    return [setting for cls in sound for setting in cls.settings]
+
+
 def settings_of(found: Iterable[Candidate]) -> list[tuple[Setting[Any], Candidate]]:
     """Return each declared setting with the step that declares it."""
     return [(setting, candidate) for candidate in found for setting in candidate.settings]
@@ -214,6 +229,7 @@ _ENTRIES: Mapping[str, tuple[type, ...]] = {
     **dict.fromkeys(("requires", "wants", "after", "before"), (str, type, ServiceKey)),
     "provides": (ServiceKey,),
     "settings": (Setting,),
+    "aliases": (str,),
 }
 
 

@@ -23,7 +23,17 @@ from bootsteps.errors import (
     WrongType,
     did_you_mean,
 )
-from bootsteps.plan import Candidate, LeftOut, Plan, candidates, in_order, settings_of, spell, word_of
+from bootsteps.plan import (
+    Candidate,
+    LeftOut,
+    Plan,
+    candidates,
+    in_order,
+    installed_settings,
+    settings_of,
+    spell,
+    word_of,
+)  # fmt: skip
 from bootsteps.services import ServiceKey
 from bootsteps.settings import Setting
 from bootsteps.step import Requirement
@@ -250,7 +260,9 @@ class _Composer:
         """Compare settings with their declarations, names with what is installed, demands with capabilities."""
         owned = [(setting, "the application") for setting in self.app.settings]
         self.faults += repeated_declarations([*owned, *((s, candidate.origin) for s, candidate in self._declared)])
-        self.faults += self.app.conf.faults(self._readers, self.app.advice)
+        self.faults += self.app.conf.faults(
+            self._readers, self.app.advice, lambda: installed_settings(self.app, self.catalogue)
+        )
         classes = [cls for steps in self.app.steps.values() for cls in steps]
         added = {str(getattr(cls, "name", None) or getattr(cls, "__name__", "")) for cls in classes}
         names = {candidate.name for scope in plan.walk() for candidate in scope.order} | added

@@ -171,21 +171,30 @@ class Settings(MutableMapping[str, Any]):
         return "application" if name in self._values else "default"
 
     def faults(
-        self, whose: Callable[[str], Sequence[str]] = lambda name: (), advice: Callable[[str], str] = lambda name: ""
+        self,
+        whose: Callable[[str], Sequence[str]] = lambda name: (),
+        advice: Callable[[str], str] = lambda name: "",
+        elsewhere: Callable[[], Iterable[Setting[Any]]] = lambda: (),
     ) -> list[SettingError]:
         """Return every unknown name and every value of a wrong type; `whose(name)` tells who reads a setting.
 
         `advice(name)` tells what to do instead of a setting that there is not, nothing where it knows none. Of the
         environment only such a name, or one that is nearly a setting's, is a fault: others set KERNEL_... too.
+        `elsewhere()` is asked, where a name is unknown, for settings that nobody reads now and that may be set.
         """
         unknown = dict.fromkeys(self._values, "the application") | {n: at for n, (_, at) in self._files.items()}
         unknown |= {name: str(self._origins[name]) for name in self._overrides}
         faults = [
-            self._unknown(name, where, whose(name) if name in self._values else (), advice(name))
+            (name, self._unknown(name, where, whose(name) if name in self._values else (), advice(name)))
             for name, where in sorted(unknown.items())
             if name not in self._declared
         ]
         faults += self._unknown_in_environment(advice)
+        unread = {setting.name for setting in elsewhere()} if faults else ()
+        return [fault for name, fault in faults if name not in unread] + self._wrong_values(whose)
+
+    def _wrong_values(self, whose: Callable[[str], Sequence[str]]) -> list[SettingError]:
+        faults = []
         for name in sorted(self._declared):
             try:
                 self.get(self._declared[name])
@@ -198,7 +207,7 @@ class Settings(MutableMapping[str, Any]):
         fix = advice or near or "remove it, or install the plugin that reads it (kernel plugins list)"
         return SettingError(f"unknown setting {name!r} in {where}", whose, fix)
 
-    def _unknown_in_environment(self, advice: Callable[[str], str]) -> list[SettingError]:
+    def _unknown_in_environment(self, advice: Callable[[str], str]) -> list[tuple[str, SettingError]]:
         faults = []
         for variable in sorted(name for name in os.environ if name.startswith(PREFIX)):
             name = variable.removeprefix(PREFIX).lower()
@@ -207,7 +216,8 @@ class Settings(MutableMapping[str, Any]):
             near = get_close_matches(name, self._declared, n=1, cutoff=NEARLY)
             fix = advice(name) or (f"did you mean {variable_of(near[0])}?" if near else "")
             if fix:
-                faults.append(SettingError(f"unknown setting {name!r} in the environment", (variable,), fix))
+                what = f"unknown setting {name!r} in the environment"
+                faults.append((name, SettingError(what, (variable,), fix)))
         return faults
 
     def _parse(self, setting: Setting[T], value: Any) -> T:

@@ -39,6 +39,9 @@ class Step:
 
     #: Unique in its blueprint. None = the entry point's name, or the class's.
     name: ClassVar[str | None] = None
+    #: Further names by which others may require it: those of steps elsewhere whose place it takes. A step that has
+    #: such a name itself goes before it.
+    aliases: ClassVar[Sequence[str]] = ()
     #: What the log calls it, if not by its name.
     label: ClassVar[str | None] = None
     #: Needed, and started before this step.

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,24 @@ def test_what_a_killed_worker_left_is_no_worker_and_is_swept(folder, capsys):
     assert sorted(path.name for path in folder.iterdir()) == [f"{os.getpid()}.health", "w@h.health"]
     listener.close()
     remove()
+
+
+def test_one_that_ends_while_all_are_asked_is_left_out_and_one_that_was_named_is_an_error(folder, capsys):
+    listener, _ = on_socket(folder, "ends@h")
+    ending = threading.Event()
+
+    def end() -> None:
+        for _ in range(2):  # the look whether it is there, and the question
+            listener.accept()[0].close()
+        ending.set()
+        listener.close()
+
+    threading.Thread(target=end, daemon=True).start()
+    assert probe.run(["live", "--folder", str(folder)]) == 2
+    assert "there is no socket of one" in capsys.readouterr().err  # nobody is left who could have answered
+    assert ending.wait(20)
+    assert probe.run(["live", "ends@h", "--folder", str(folder)]) == 2
+    assert "no worker answers: " in capsys.readouterr().err
 
 
 def test_nobody_answers(folder, capsys):

@@ -14,6 +14,7 @@ from bootsteps_result_redis import RedisBackend
 from bootsteps_tasks import App
 from bootsteps_tasks.backend import meta
 from services import ask, free_port, spawn, stop, until_ready
+from workers import until
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,70 @@ def test_tls_is_spoken_and_certificates_are_checked(private: tuple[int, Path], m
 
 def test_a_unix_socket_is_used(private: tuple[int, Path]) -> None:
     use(f"redis+socket://{private[1]}/s?virtual_host=3")
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[tuple[str, int, subprocess.Popen[bytes]]]:
+    """The URL of a sentinel, the port of a replica, and the process of the master `mine`."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed; try: apt-get install redis-server")
+    master, replica, own = free_port(), free_port(), free_port()
+    usual = ["--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path), "--repl-diskless-sync-delay", "0"]
+    conf = tmp_path / "sentinel.conf"
+    conf.write_text(
+        f"port {own}\nsentinel monitor mine 127.0.0.1 {master} 1\nsentinel down-after-milliseconds mine 500\n"
+        "sentinel failover-timeout mine 4000\n"
+    )
+    processes = []
+
+    def start(port: int, *words: str) -> None:
+        process = spawn([program, *words], tmp_path / f"{port}.log")
+        processes.append(process)
+        ours = f"process_id:{process.pid}\r\n".encode()
+        until_ready([process], tmp_path / f"{port}.log", 20.0, lambda: ours in ask(port, b"INFO server\r\n"))
+
+    try:
+        start(master, "--port", str(master), *usual)
+        start(replica, "--port", str(replica), "--replicaof", "127.0.0.1", str(master), *usual)
+        until(lambda: b"master_link_status:up" in ask(replica, b"INFO replication\r\n"), "the replica")
+        start(own, str(conf), "--sentinel")
+        until(lambda: b"slaves=1" in ask(own, b"INFO sentinel\r\n"), "what the sentinel knows", 40)
+        yield f"sentinel://nobody.invalid:1;sentinel://127.0.0.1:{own}/3", replica, processes[0]
+    finally:
+        stop(processes)
+
+
+def test_sentinel_names_the_master_also_when_that_is_another_one(
+    watched: tuple[str, int, subprocess.Popen[bytes]],
+) -> None:
+    url, replica, master = watched
+    app = App("proj", result_backend=url, result_backend_transport_options={"master_name": "mine"})
+    backend = RedisBackend(app, url)
+    backend.store([meta("a", "SUCCESS", 1)])
+    assert backend.wait(["a"], 30)["a"]["result"] == 1
+    until(lambda: b":1" in ask(replica, b"SELECT 3\r\nEXISTS celery-task-meta-a\r\n"), "the copy")
+    master.kill()
+    master.wait()
+
+    def again() -> bool:
+        try:
+            backend.store([meta("b", "SUCCESS", 2)])
+        except KernelError as exc:  # the election takes longer than a backend tries
+            assert "cannot be used" in str(exc)
+            return False
+        return True
+
+    until(again, "the new master", 60)
+    assert backend.wait(["b"], 30)["b"]["result"] == 2
+    assert backend.get("a")["result"] == 1  # what the old one had
+    backend.close()
+    app.close()
+
+
+def test_a_master_must_be_named() -> None:
+    with pytest.raises(SettingError, match="master_name in result_backend_transport_options says which"):
+        RedisBackend(App("proj"), "sentinel://:secret@h1:26379;sentinel://:secret@h2/0")
 
 
 @pytest.mark.parametrize("query", ["ssl_cert_reqs=maybe", "no_such_parameter=1", "socket_timeout=soon"])

@@ -5,18 +5,20 @@ Nothing is imported until it is asked for: `kernel --version` knows no plugin, n
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
 
-from bootsteps.cli.boot import AppCommand, BootCommand, Option, SettingOption, app_options
+from bootsteps.cli.boot import AppCommand, BootCommand, Option, SettingOption, app_options, manners
 from bootsteps.cli.session import Session
+from bootsteps.cli.words import command_first, unknown_command
 from bootsteps.discovery import Broken
-from bootsteps.errors import KernelError, LoadError, did_you_mean
+from bootsteps.errors import KernelError, LoadError
 
-__all__ = ["AppCommand", "BootCommand", "Option", "Session", "main", "root"]
+__all__ = ["AppCommand", "BootCommand", "Group", "Option", "Session", "main", "root"]
 
 
 class _BrokenCommand(click.Command):
@@ -32,7 +34,24 @@ class _BrokenCommand(click.Command):
         raise self._error
 
 
-class _Root(click.Group):
+class Group(click.Group):
+    """A group of commands: an option of a command may stand before its name, as in `celery -b URL worker`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:
+            args = command_first(args, self.get_params(ctx), lambda: self.list_commands(ctx), ctx.command_path)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and self.get_command(ctx, name) is None:
+            raise unknown_command(name, self.list_commands(ctx), ctx.command_path)
+        return super().resolve_command(ctx, args)
+
+
+class _Root(Group):
     """Lists the installed commands; imports one when it is called or shown."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -57,16 +76,6 @@ class _Root(click.Group):
             loaded = Broken(found[0], LoadError(what, (str(found[0]),), "decorate it with @click.command()"))
         return _BrokenCommand(cmd_name, loaded) if isinstance(loaded, Broken) else loaded
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0] if args else ""
-        if name and not name.startswith("-") and self.get_command(ctx, name) is None:
-            near = did_you_mean(name, self.list_commands(ctx))
-            fix = near or "kernel --help lists those that are installed; others come with a plugin"
-            raise KernelError(f"there is no command {name!r}", (f"kernel {name}",), fix)
-        return super().resolve_command(ctx, args)
-
 
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
@@ -76,7 +85,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=_Root, params=app_options(), context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Root, params=[*app_options(), *manners()], context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.pass_context
 def root(
@@ -89,8 +98,16 @@ def root(
 ) -> None:
     """Compose, look at and run a worker made of installed plugins.
 
-    Every command but `plugins` comes from a plugin. Try `kernel plugins list`.
+    \b
+    kernel -A proj worker -l INFO      start a worker for the application in proj.py
+    kernel worker --help               its options, by the distribution that reads them
+    kernel -A proj inspect active      what the workers do
+    kernel plugins list                what is installed: every other command comes from a plugin
+
+    An option may stand before the name of its command or after it.
     """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
     ctx.ensure_object(Session).take(app, without, on_plugin_error, workdir, config)
 
 
@@ -112,6 +129,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except KernelError as exc:
         click.echo(f"Error: {exc}", err=True)
         sys.exit(exc.exit_status)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        click.echo(exc.format_message(), err=True)
+        sys.exit(exc.exit_code)
     except click.UsageError as exc:
         click.echo(f"Error: {_wrong_use(exc)}", err=True)
         sys.exit(exc.exit_code)

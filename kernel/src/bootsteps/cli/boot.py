@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,7 +13,7 @@ from bootsteps.cli.session import Session, option_name
 from bootsteps.errors import DuplicateName, SettingError
 from bootsteps.settings import Setting, variable_of
 
-__all__ = ["AppCommand", "BootCommand", "Option", "app_options"]
+__all__ = ["AppCommand", "BootCommand", "Option", "app_options", "manners"]
 
 
 def app_options() -> list[click.Parameter]:
@@ -26,6 +26,35 @@ def app_options() -> list[click.Parameter]:
         click.Option(["--on-plugin-error"], type=how, help="What to do with a plugin that cannot be imported."),
         click.Option(["--workdir"], metavar="FOLDER", help="Go to this folder first; the application is there."),
     ]
+
+
+def manners(taken: Collection[str] = ()) -> list[click.Parameter]:
+    """Return the options that say how to print, less the flags that a command has taken for itself."""
+    whole = {
+        ("-q", "--quiet"): (_hush, "Print the answer only: no banner, no notes."),
+        ("-C", "--no-color"): (_pale, "No colours; NO_COLOR in the environment says the same."),
+    }
+    kept = {flags: [flag for flag in flags if flag not in taken] for flags in whole}
+    return [
+        click.Option(kept[flags], is_flag=True, help=text, expose_value=False, callback=heed)
+        for flags, (heed, text) in whole.items()
+        if kept[flags]
+    ]
+
+
+def _hush(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(Session).quiet = True
+
+
+def _pale(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.color = False
+        os.environ["NO_COLOR"] = "1"  # what this program starts hears of it, too
+
+
+def _flags(params: Iterable[click.Parameter]) -> set[str]:
+    return {flag for param in params for flag in (*param.opts, *param.secondary_opts)}
 
 
 def Option(*flags: str, **attributes: Any) -> click.Option:
@@ -50,8 +79,8 @@ def Option(*flags: str, **attributes: Any) -> click.Option:
 class AppCommand(click.Command):
     """A command that takes `-A`, `--config`, `--without` and `--on-plugin-error` after its name as well as before.
 
-    It also takes the options of `app.user_options["preload"]`, and tells their values by the hook
-    `user_preload_options` before it runs.
+    It also takes the options of the application's own settings, as `--broker`, and those of
+    `app.user_options["preload"]`, and tells the values of these by the hook `user_preload_options` before it runs.
     """
 
     #: The keys of `app.user_options` whose options this command takes.
@@ -68,11 +97,21 @@ class AppCommand(click.Command):
             option.expose_value = False
         if "bootsteps.params" not in ctx.meta:
             ctx.meta["bootsteps.params"] = self._more(ctx)
-        return [*super().get_params(ctx), *ctx.meta["bootsteps.params"], *options]
+        params = [*super().get_params(ctx), *ctx.meta["bootsteps.params"], *options]
+        return [*params, *manners(_flags(params))]
 
     def _more(self, ctx: click.Context) -> list[click.Parameter]:
         session = ctx.ensure_object(Session)
-        return self._of_application(session, {}) if session.has_app() else []
+        if not session.has_app():
+            return []
+        own = self._of_application(session, {})
+        return [*self._places(session, _flags([*self.params, *app_options(), *own])), *own]
+
+    def _places(self, session: Session, taken: Collection[str]) -> list[click.Parameter]:
+        """Return options for the application's own settings, less the flags that this command has for other things."""
+        app, command = session.app(), self.name or ""
+        left = [(setting, [flag for flag in setting.flags if flag not in taken]) for setting in app.settings]
+        return [SettingOption(setting, "application", repr(app), command, flags) for setting, flags in left if flags]
 
     def _of_application(self, session: Session, taken: Mapping[str, str]) -> list[click.Parameter]:
         """Return the application's own options. Raises `DuplicateName` if one is among those `taken`, or another's."""
@@ -145,10 +184,12 @@ class SettingOption(click.Option):
     KERNEL_WORKER_LOGLEVEL for `--loglevel`.
     """
 
-    def __init__(self, setting: Setting[Any], owner: str, origin: str, command: str) -> None:
+    def __init__(
+        self, setting: Setting[Any], owner: str, origin: str, command: str, flags: Sequence[str] | None = None
+    ) -> None:
         unit = f" [{setting.unit}]" if setting.unit else ""
         default = "" if setting.default in (None, False, (), "") else f"  [default: {setting.default}]"
-        flags = list(setting.flags)
+        flags = list(setting.flags if flags is None else flags)
         if setting.type is bool:
             flags = [f"{flag}/{_opposite(flag)}" if flag.startswith("--") else flag for flag in flags]
         super().__init__(
@@ -182,11 +223,16 @@ def _opposite(flag: str) -> str:
     return f"--with-{flag[10:]}" if flag.startswith("--without-") else f"--no-{flag[2:]}"
 
 
+#: What stands for a value in `--help`, by its unit, or else by its type.
+UNITS = {"s": "seconds", "KiB": "kib"}
+KINDS = {"tuple": "a,b,...", "list": "a,b,...", "int": "n", "float": "number", "str": "text"}
+
+
 class _SettingType(click.ParamType[Any]):
     def __init__(self, setting: Setting[Any]) -> None:
         self.setting = setting
         kind = getattr(setting.type, "__name__", "value").strip("_")
-        self.name = kind.replace("tuple", "a,b,...").replace("list", "a,b,...")
+        self.name = UNITS.get(setting.unit) or KINDS.get(kind, kind)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 from bootsteps.app import ON_PLUGIN_ERROR, WITHOUT, App, find_app
 from bootsteps.discovery import Catalogue, Plugin, scan
 from bootsteps.errors import DuplicateName, UnknownName
-from bootsteps.plan import Plan, candidates
+from bootsteps.plan import Plan, candidates, installed_settings
 from bootsteps.resolve import compose
 from bootsteps.settings import Setting
 
@@ -29,6 +31,8 @@ class Session:
         self.config: str | None = None
         #: The folder in which the program was called.
         self.folder = os.getcwd()
+        #: The answer only, without notes and banners: `--quiet`.
+        self.quiet = False
         #: The values of options that are no settings, by name: those of `app.user_options`.
         self.extra: dict[str, Any] = {}
         self._without: tuple[str, ...] = ()
@@ -126,6 +130,10 @@ class Session:
                 found += [(setting, owner, candidate.origin) for setting in candidate.settings]
         return _without_repeats(found)
 
+    def elsewhere(self) -> list[Setting[Any]]:
+        """Return the settings of steps that are installed, whether they take part or not."""
+        return installed_settings(self.app(), self.catalogue)
+
     def options(self) -> dict[str, Any]:
         """Return the value of every option by its long flag's name, as steps get them in `__init__`."""
         conf = self.app().conf
@@ -141,8 +149,10 @@ def option_name(setting: Setting[Any]) -> str:
 def _without_repeats(found: list[Declared]) -> list[Declared]:
     kept: dict[int, Declared] = {}
     flags: dict[str, Declared] = {}
+    owners: dict[int, set[str]] = defaultdict(set)
     for declared in found:
         setting, owner, origin = declared
+        owners[id(setting)].add(owner)
         if kept.setdefault(id(setting), declared) is not declared:
             continue
         for flag in setting.flags:
@@ -150,4 +160,14 @@ def _without_repeats(found: list[Declared]) -> list[Declared]:
             if other is not setting:
                 whose = (f"setting {other.name!r} of {first}", f"setting {setting.name!r} of {origin}")
                 raise DuplicateName(f"option {flag!r} is declared twice", whose, f"uninstall one, or --without {owner}")
-    return list(kept.values())
+    return [(setting, _all_of(owners[id(setting)]), origin) for setting, _, origin in kept.values()]
+
+
+def _all_of(owners: set[str]) -> str:
+    """Return one name for those who share a setting: `pool-*` for pool-a and pool-b."""
+    first, *others = sorted(owners)
+    if not others:
+        return first
+    words = zip(first.split("-"), others[-1].split("-"), strict=False)  # sorted: what these two share, all do
+    stem = "-".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], words))
+    return f"{stem}-*" if stem else f"{first} and others"

@@ -39,7 +39,10 @@ def conf(session: Session, names: tuple[str, ...], defaults: bool, as_json: bool
     owners = {setting.name: owner for setting, owner in session.settings()}
     chosen = _chosen(session, declared, names, defaults)
     _print([row_of(settings, declared[name], owners.get(name, "bootsteps")) for name in chosen], as_json)
-    faults = settings.faults(lambda name: [owners[name]] if name in owners else [], session.app().advice)
+    if not chosen and not as_json and not session.quiet:
+        click.echo("note: nobody set anything; --defaults shows all settings", err=True)
+    whose = {name: [owner] for name, owner in owners.items()}
+    faults = settings.faults(lambda name: whose.get(name, []), session.app().advice, session.elsewhere)
     if faults:
         raise BootError(faults)
 

@@ -72,7 +72,8 @@ def events(
         from bootsteps_consumer_events.dumper import Dumper
 
         show = Dumper().line
-        click.echo("-> capturing events ...", err=True)
+        if not session.quiet:
+            click.echo("-> capturing events ...", err=True)
     _watch(app, lambda event: click.echo(show(event)), lambda: None, limit)
 
 
@@ -115,18 +116,27 @@ def _watch(app: App, take: Callable[[dict[str, Any]], object], tick: Callable[[]
     from bootsteps_consumer_events.watching import watch
 
     left = [limit]
+    gone: list[BrokenPipeError] = []
 
     def count(event: dict[str, Any]) -> None:
-        if left[0] != 0:
-            take(event)
+        try:
+            if left[0] != 0:
+                take(event)
+        except BrokenPipeError as exc:  # not the broker's: whoever read what is printed (`| head`) has enough
+            gone.append(exc)
         if left[0]:
             left[0] -= 1
+
+    def done() -> bool:
+        return left[0] == 0 or bool(gone) or interrupted.is_set()
 
     def lost(why: str) -> None:
         click.echo(f"-> no connection to the broker: {why}; trying again ...", err=True)
 
     with suppress(KeyboardInterrupt), _heeding_interrupts() as interrupted:
-        watch(app, count, lambda: left[0] == 0 or interrupted.is_set(), tick=tick, on_lost=lost)
+        watch(app, count, done, tick=tick, on_lost=lost)
+    if gone:
+        raise gone[0]  # which click makes a quiet end
 
 
 @contextmanager

@@ -14,12 +14,22 @@ if TYPE_CHECKING:
     from bootsteps_consumer_tasks.revoked import Revoked
     from bootsteps_consumer_tasks.settlement import Settlement
     from bootsteps_consumer_tasks.snapshots import Snapshots
+    from bootsteps_consumer_tasks.state import WorkerState
     from bootsteps_consumer_tasks.taskcontrol import TaskControl
 
 __all__ = [
     *("ADD_TASK_QUEUE", "CANCEL_TASK_QUEUE", "TASK_QUEUES"),
     *("APPLY_ETA_TASK", "BUCKETS", "BUCKET_FOR_TASK", "GUARD", "QOS", "RESET_RATE_LIMITS", "REVOKED"),
-    *("SETTLEMENT", "SNAPSHOTS", "STRATEGIES", "TASK_BUCKETS", "TASK_CONSUMER", "TASK_CONTROL", "UPDATE_STRATEGIES"),
+    *(
+        "SETTLEMENT",
+        "SNAPSHOTS",
+        "STATE",
+        "STRATEGIES",
+        "TASK_BUCKETS",
+        "TASK_CONSUMER",
+        "TASK_CONTROL",
+        "UPDATE_STRATEGIES",
+    ),
 ]
 
 #: The revoked ids and stamps; lent in the worker by the step `Revokes`.
@@ -28,6 +38,8 @@ REVOKED: ServiceKey[Revoked] = ServiceKey("revoked")
 TASK_CONTROL: ServiceKey[TaskControl] = ServiceKey("task_control")
 #: Lists the requests as they stand: active, reserved, scheduled; lent in the worker by the step `Requests`.
 SNAPSHOTS: ServiceKey[Snapshots] = ServiceKey("request_snapshots")
+#: `worker.state`, with Celery's names; lent in the worker by the step `Requests`.
+STATE: ServiceKey[WorkerState] = ServiceKey("state")
 #: Task name to its token bucket, or None; lent in the worker by the step `Requests`.
 BUCKETS: ServiceKey[Buckets] = ServiceKey("rate_limits")
 #: The consumer's: `consumer.task_buckets`, `consumer.reset_rate_limits()`, `consumer.bucket_for_task(task)`.

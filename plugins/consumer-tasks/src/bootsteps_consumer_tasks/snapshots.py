@@ -19,7 +19,7 @@ ACTIVE, RESERVED, SCHEDULED = "active", "reserved", "scheduled"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A request at the moment it was asked for."""
+    """A request at the moment it was asked for; what its headers say are attributes, too: `id`, `name`, `argsrepr`."""
 
     headers: TaskHeaders
     #: `active` (is executed), `reserved` (has its turn), or `scheduled` (waits for its ETA).
@@ -33,6 +33,9 @@ class Known:
     worker_pid: int | None
     _payload: bytes = field(repr=False)
     _accept: Collection[str] = field(repr=False)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.headers, name)
 
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
         """Decode the body and return `(args, kwargs)`. Raises `InvalidMessage`, also for content that is not accepted.

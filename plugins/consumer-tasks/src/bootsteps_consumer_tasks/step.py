@@ -38,6 +38,7 @@ from bootsteps_consumer_tasks.keys import (
     REVOKED,
     SETTLEMENT,
     SNAPSHOTS,
+    STATE,
     STRATEGIES,
     TASK_BUCKETS,
     TASK_CONSUMER,
@@ -56,6 +57,7 @@ from bootsteps_consumer_tasks.settlement import Settlement
 from bootsteps_consumer_tasks.snapshots import Snapshots
 from bootsteps_consumer_tasks.starts import Starts
 from bootsteps_consumer_tasks.strategy import Intake
+from bootsteps_consumer_tasks.state import WorkerState
 from bootsteps_consumer_tasks.taskcontrol import TaskControl
 from bootsteps_tasks.settings import ETA_HORIZON
 
@@ -111,7 +113,8 @@ class RunnerStep(Step):
         from bootsteps_tasks import App
 
         if not isinstance(worker.app, App):
-            what = f"{worker.app!r} is no application with tasks"
+            named = worker.app.spec is not None or worker.app.main is not None
+            what = f"{worker.app!r} is no application with tasks" if named else "no application is named"
             raise KernelError(what, (), "name one: kernel worker -A MODULE:APP")
         return partial(TaskRunner, worker.app, worker.hostname)
 
@@ -131,7 +134,9 @@ class Revokes(Step):
 class Requests(Step):
     """Keeps the ledger of requests and settles what comes out of the pool. Outlives every connection."""
 
-    provides = (REQUESTS, SETTLEMENT, SNAPSHOTS, GUARD, BUCKETS, TASK_CONTROL, TASK_QUEUES)
+    #: The step of the guide's boot log that made what holds requests between the consumer and the pool.
+    aliases = ("Queues (intra)", "Queues")
+    provides = (REQUESTS, SETTLEMENT, SNAPSHOTS, STATE, GUARD, BUCKETS, TASK_CONTROL, TASK_QUEUES)
     requires = (POOL, TIMER, REVOKED)
     settings = (QUEUES, EXCLUDED, DIRECT, PURGE, LOST_LIMIT, REDELIVERED_LIMIT, DISABLE_RATE_LIMITS)
 
@@ -154,7 +159,9 @@ class Requests(Step):
         self._buckets = buckets = Buckets(app.tasks, worker.setting(DISABLE_RATE_LIMITS))
         worker.lend(REQUESTS, ledger)
         worker.lend(SETTLEMENT, settlement)
-        worker.lend(SNAPSHOTS, Snapshots(ledger, app.conf.accept_content))
+        snapshots = Snapshots(ledger, app.conf.accept_content)
+        worker.lend(SNAPSHOTS, snapshots)
+        worker.lend(STATE, WorkerState(ledger, snapshots, worker.get(REVOKED)))
         worker.lend(GUARD, guard)
         worker.lend(BUCKETS, buckets)
         only, without = worker.setting(QUEUES), worker.setting(EXCLUDED)

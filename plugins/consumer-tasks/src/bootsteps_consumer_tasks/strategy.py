@@ -139,6 +139,8 @@ class Intake:
                 name = message.headers["task"]
             if not isinstance(name, str):
                 raise InvalidMessage("it names no task")
+            if name not in self._usual and name in self._app.tasks:
+                self.update_strategies()  # it was registered since: in a shell, in a test
             take = self.strategies.get(name) or self._unknown
             take(message)
         except InvalidMessage as exc:

@@ -96,7 +96,7 @@ def inspect(ctx: click.Context, /, command: str, args: tuple[str, ...], **how: A
     answers = _run(ctx.obj, "inspect", command, args, **how)
     if how["as_json"]:
         say_json({node: reply for answer in answers for node, reply in answer.items()})
-    else:
+    elif not ctx.obj.quiet:
         online(len(answers))
 
 
@@ -131,7 +131,7 @@ def status(ctx: click.Context, /, **how: Any) -> None:
     answers = _run(ctx.obj, "inspect", "ping", (), body=False, **how)
     if how["as_json"]:
         say_json({node: reply for answer in answers for node, reply in answer.items()})
-    else:
+    elif not ctx.obj.quiet:
         online(len(answers))
 
 

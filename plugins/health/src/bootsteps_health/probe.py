@@ -76,7 +76,7 @@ def _understood(words: Sequence[str]) -> Question | None:
 def ask(question: Question) -> int:
     """Print what the workers answer; return 0 = yes, all of them; 1 = one says no; 2 = nobody answers."""
     try:
-        answers = [_answer(question, name, where) for name, where in _whom(question).items()]
+        answers = _answers(question)
     except OSError as exc:
         print(f"Error: no worker answers: {exc}", file=sys.stderr)
         return 2
@@ -88,6 +88,25 @@ def ask(question: Question) -> int:
     for _, text in answers:
         print(text.rstrip() if question.as_json else _told(text))
     return max(status for status, _ in answers)
+
+
+def _answers(question: Question) -> list[tuple[int, str]]:
+    """Ask them all. Who ends meanwhile is none of those that were asked for, unless by name. Raises OSError."""
+    found = []
+    for name, where in _whom(question).items():
+        try:
+            found.append(_answer(question, name, where))
+        except OSError:
+            if question.name or not where or _is_there(where):
+                raise
+    return found
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return _is_alive(path)
+    except OSError:
+        return False
 
 
 def _whom(question: Question) -> dict[str, str]:

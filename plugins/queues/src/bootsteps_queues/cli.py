@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from bootsteps.cli import AppCommand
-from bootsteps.errors import KernelError, SettingError, did_you_mean
+from bootsteps.cli import AppCommand, Group
+from bootsteps.errors import SettingError
 from bootsteps_queues.access import (
     as_json,
     bindings_of,
@@ -29,17 +29,7 @@ __all__ = ["queues"]
 TYPES = click.Choice(["direct", "topic", "fanout"])
 
 
-class _Group(click.Group):
-    """Says what comes near a wrong word."""
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and not args[0].startswith("-") and args[0] not in self.commands:
-            fix = did_you_mean(args[0], self.commands) or "kernel queues --help lists what there is"
-            raise KernelError(f"kernel queues has no command {args[0]!r}", (f"kernel queues {args[0]}",), fix)
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=_Group)
+@click.group(cls=Group)
 def queues() -> None:
     """Look at the queues of a broker, and change them.
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from bootsteps.cli import AppCommand
+from bootsteps.cli import AppCommand, Group
 from bootsteps_queues.access import as_json, bindings_of, broker, counts, opened, the_app
 from bootsteps_queues.table import show
 
 __all__ = ["list_"]
 
 
-@click.group("list")
+@click.group("list", cls=Group)
 def list_() -> None:
     """List what a broker knows: `kernel list bindings`."""
 

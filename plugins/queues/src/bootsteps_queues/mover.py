@@ -61,10 +61,16 @@ class Mover:
                     continue
                 if self.wish.timeout_s is not None and time.monotonic() - last >= self.wish.timeout_s:
                     return
-                time.sleep(LOOK_EVERY_S)
+                if not self._brought_back():
+                    time.sleep(LOOK_EVERY_S)
         finally:
             with suppress(Exception):  # a broker that does not answer gives them back by itself
                 give_back(self.source, self._kept)
+
+    def _brought_back(self) -> int:
+        """Have back in the queues what a mover or a worker held that was killed: here nobody may consume."""
+        bring_back = getattr(self.source, "bring_back", None)
+        return 0 if bring_back is None else int(bring_back())
 
     def _full(self) -> bool:
         return self.wish.limit is not None and self.total >= self.wish.limit

@@ -43,7 +43,7 @@ def purge(
         click.echo(
             f"This throws away all messages in {', '.join(chosen) or 'no queue'}. There is no way back.", err=True
         )
-        if not click.confirm("Are you sure?", err=True):
+        if not _confirmed():
             ctx.exit(1)
     with opened(app) as connection:
         gone = _purge(connection, chosen)
@@ -52,6 +52,16 @@ def purge(
         return
     total, of = sum(gone.values()), "1 queue" if len(chosen) == 1 else f"{len(chosen)} queues"
     click.echo(f"Purged {total} message{'' if total == 1 else 's'} from {of}." if total else f"No messages in {of}.")
+
+
+def _confirmed() -> bool:
+    try:
+        return click.confirm("Are you sure?", err=True)
+    except click.Abort:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        click.echo("\nNobody is there to answer; -f does not ask.", err=True)
+        return False
 
 
 def _purge(connection: Any, chosen: list[str]) -> dict[str, int]:

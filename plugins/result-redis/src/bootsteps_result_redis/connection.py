@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from bootsteps.errors import KernelError, SettingError
+from bootsteps_result_redis.sentinel import SCHEME, Watched, split, watched
 from bootsteps_result_redis.subscription import Subscriptions
 from bootsteps_tasks.places import mask_url
 
@@ -23,7 +25,8 @@ T = TypeVar("T")
 
 WHERE = ("result backend redis (bootsteps-result-redis)",)
 FORMS = (
-    "redis://user:password@host:6379/0, rediss://host/0?ssl_cert_reqs=required or redis+socket:///path?virtual_host=0"
+    "redis://user:password@host:6379/0, rediss://host/0?ssl_cert_reqs=required, redis+socket:///path?virtual_host=0;\n"
+    "  or sentinel://host:26379;sentinel://host2:26379/0 with result_backend_transport_options = {'master_name': NAME}"
 )
 #: Seconds; `socket_timeout` and `socket_connect_timeout` in the URL or in the options say otherwise.
 TIMEOUTS = {"socket_timeout": 10.0, "socket_connect_timeout": 4.0}
@@ -37,16 +40,25 @@ def parameters_of(url: str, options: Mapping[str, Any]) -> dict[str, Any]:
     from redis.exceptions import RedisError
 
     timeouts = {name: _timeout(options, name) for name in TIMEOUTS}
+    watch: Watched | None = None
     try:
-        _check_quoting(url)
-        found: dict[str, Any] = {**timeouts, **parse_url(url.replace("redis+socket://", "unix://", 1))}
-        found["db"] = _database(url, found)
+        for part in url.split(f";{SCHEME}"):
+            _check_quoting(part if "://" in part else SCHEME + part)
+        place = url.replace("redis+socket://", "unix://", 1)
+        if url.startswith(SCHEME):
+            place, sentinels = split(url)
+            watch = watched(sentinels, options)
+        found: dict[str, Any] = {**timeouts, **parse_url(place)}
+        found["db"] = _database(place, found)
         if "ssl_cert_reqs" in found:  # Celery's spelling is that of the module ssl
             found["ssl_cert_reqs"] = str(found["ssl_cert_reqs"]).removeprefix("CERT_").lower()
         # Answers are bytes in the old shape also under a newer redis-py.
         found |= {"protocol": 2, "decode_responses": False}
         further = {name: value for name, value in found.items() if name != "connection_class"}
         found.get("connection_class", Connection)(**further)  # does not connect; knows its parameters
+        if watch is not None:
+            found = {**found, "watched": watch}
+            del found["host"], found["port"]
     except (ValueError, TypeError, RedisError) as exc:
         raise SettingError(f"result_backend {mask_url(url)!r} cannot be read: {exc}", WHERE, FORMS) from exc
     return found
@@ -87,16 +99,19 @@ class Connections:
 
         # redis-py's own retries know no deadline, and its subscriptions would hide that messages were missed.
         further = {**parameters, "retry": Retry(NoBackoff(), 0)}
-        self._class = further.pop("connection_class", Connection)
-        self._further = further
-        self._pool: ConnectionPool = ConnectionPool(connection_class=self._class, **further)
+        watch: Watched | None = further.pop("watched", None)
+        kind = further.pop("connection_class", Connection)
+        self._pool: ConnectionPool = (
+            ConnectionPool(connection_class=kind, **further) if watch is None else watch.pool(further)
+        )
+        self._make = partial(kind, **further) if watch is None else self._pool.make_connection
         self.client: Redis = Redis(connection_pool=self._pool)
         self.subscriptions = Subscriptions(self._connect)
 
     def _connect(self) -> Connection:
-        made: Connection = self._class(**self._further)
+        made: Any = self._make()
         made.connect()
-        return made
+        return made  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """Close what is not in use."""

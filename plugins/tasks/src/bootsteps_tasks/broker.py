@@ -61,6 +61,9 @@ def _options(app: App, scheme: str) -> dict[str, Any]:
 def _check_kombu_knows(url: str) -> None:
     from kombu.transport import TRANSPORT_ALIASES, get_transport_cls
 
+    if ":/" in url and "://" not in url:
+        what = f"broker_url {mask_url(url)!r} is no URL: it has one slash where two belong"
+        raise LackingCapability(what, ("setting broker_url",), "scheme://user:password@host:port/name")
     scheme = scheme_of(url).partition("+")[0]
     if scheme not in TRANSPORT_ALIASES and not ("." in scheme or ":" in scheme):
         raise unknown_scheme("broker_url", url, {*TRANSPORT_ALIASES, *installed(GROUP)})

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["call", "result"]
 
 
+_broker = click.option("-b", "--broker", metavar="URL", help="The broker, rather than the application's.")
+_backend = click.option("--result-backend", metavar="URL", help="Where results are, rather than the application's.")
+
+
 @click.command(cls=AppCommand)
 @click.argument("name")
 @click.option("--args", "-a", default="[]", metavar="JSON", help="Positional arguments, a JSON list.")
@@ -34,6 +38,8 @@ __all__ = ["call", "result"]
 @click.option("--wait", is_flag=True, help="Wait for the result and print it; exit status 1 if the task failed.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait; default: for ever.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@_broker
+@_backend
 @click.pass_context
 def call(ctx: click.Context, /, name: str, args: str, kwargs: str, wait: bool, **further: Any) -> None:
     """Ask a worker to run the task NAME, and print the id of its result.
@@ -44,10 +50,10 @@ def call(ctx: click.Context, /, name: str, args: str, kwargs: str, wait: bool, *
 
     Look at the result later: kernel -A proj result ID
     """
-    app = _app(ctx)
+    app = _app(ctx, further.pop("broker"), further.pop("result_backend"))
     timeout, as_json = further.pop("timeout"), further.pop("as_json")
     positional, named = _json("--args", args, list, "'[2, 2]'"), _json("--kwargs", kwargs, dict, "'{\"x\": 2}'")
-    _load(app, name)
+    _load(app, name, ctx.obj.quiet)
     with _plain_errors(app):
         sent = app.send_task(name, positional, named, **further)
     if not wait:
@@ -64,8 +70,13 @@ def call(ctx: click.Context, /, name: str, args: str, kwargs: str, wait: bool, *
 @click.option("--wait", is_flag=True, help="Wait until the task is ready; exit status 1 if it failed.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait; default: for ever.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@_broker
+@_backend
 @click.pass_context
-def result(ctx: click.Context, id: str, traceback: bool, wait: bool, timeout: float | None, as_json: bool) -> None:
+def result(
+    ctx: click.Context, id: str, traceback: bool, wait: bool, timeout: float | None, as_json: bool,
+    broker: str | None, result_backend: str | None,
+) -> None:  # fmt: skip
     """Show the state and the result of the task with this ID.
 
     \b
@@ -75,7 +86,7 @@ def result(ctx: click.Context, id: str, traceback: bool, wait: bool, timeout: fl
     PENDING is all that can be said of an id of which nothing is stored: the task waits, or its results are ignored,
     or there never was one.
     """
-    found = _app(ctx).AsyncResult(id)
+    found = _app(ctx, broker, result_backend).AsyncResult(id)
     if wait:
         _wait(found, timeout)
     _show(found, as_json, traceback)
@@ -83,11 +94,14 @@ def result(ctx: click.Context, id: str, traceback: bool, wait: bool, timeout: fl
         ctx.exit(1)
 
 
-def _app(ctx: click.Context) -> App:
+def _app(ctx: click.Context, broker: str | None, backend: str | None) -> App:
+    """Return the application, or one without tasks where none is named, but a place is."""
     from bootsteps_tasks.app import App
 
-    app = ctx.obj.app()
+    app = App() if (broker or backend) and not ctx.obj.has_app() else ctx.obj.app()
     if isinstance(app, App):
+        places = {"broker_url": broker, "result_backend": backend}
+        app.conf.override({name: url for name, url in places.items() if url})
         return app
     fix = "-A MODULE where app = bootsteps_tasks.App('name'), before the command: kernel -A proj call ..."
     raise WrongType(f"{app!r} is no application with tasks", (f"-A gave a {type(app).__name__}",), fix)
@@ -104,12 +118,12 @@ def _json(option: str, text: str, kind: type, example: str) -> Any:
     return found
 
 
-def _load(app: App, name: str) -> None:
+def _load(app: App, name: str, quiet: bool) -> None:
     """Import the tasks; say when the name is none of theirs. It is sent all the same: a worker may know it."""
     app.load()
-    if name not in app.tasks:
+    if name not in app.tasks and app.main and not quiet:
         near = did_you_mean(name, app.tasks)
-        click.echo(f"note: {app.main or 'the application'} has no task {name!r} {near}".rstrip(), err=True)
+        click.echo(f"note: {app.main} has no task {name!r} {near}".rstrip(), err=True)
 
 
 @contextmanager

@@ -231,6 +231,10 @@ class Channel(Subscribing, Returning, DeclaringChannel):
 
     # -- settle
 
+    def bring_back(self) -> int:
+        """Put what dead consumers held back into its queues; return how many messages. Consuming does so by itself."""
+        return int(self._transport.bring_back(self))
+
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
         """Settle a delivery, with `multiple` all up to it. Sent with others, see the README."""
         unacked = self.qos.unacked

@@ -123,6 +123,10 @@ class Keeping:
             self.lease.seconds = min(self.lease_s, self.visibility_s)
             self._keeper = Keeper(Link(self._connect), self.lease, self._healthy, max(min(self.lease_s / 3, 5.0), 0.1))
 
+    def bring_back(self, channel: Channel) -> int:
+        """Put what dead holders had back into its queues, for one that does not consume; return how many messages."""
+        return self._sweeper.sweep(channel, 1.0)
+
     def beat_when_due(self) -> None:
         """Renew the lease, bring back what nobody holds, and see whether the server still hears us."""
         now = monotonic()

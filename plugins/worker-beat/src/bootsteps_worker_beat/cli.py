@@ -69,8 +69,9 @@ def beat(session: Session, /, loglevel: str, **given: Any) -> None:
     remote = app.conf.get(REMOTE) if given["remote"] is None else given["remote"]
     box = Mailbox(app, node_name(given["hostname"])) if remote else None
     service.open(app.hooks)
-    click.echo(f"beat: {len(service.schedule)} periodic tasks of {app.main or 'default'} "
-               f"-> {app.mask_url(app.broker_url()[0])} ({service.scheduler.info})", err=True)  # fmt: skip
+    if not session.quiet:
+        click.echo(f"beat: {len(service.schedule)} periodic tasks of {app.main or 'default'} "
+                   f"-> {app.mask_url(app.broker_url()[0])} ({service.scheduler.info})", err=True)  # fmt: skip
     try:
         with _pidfile(given["pidfile"]):
             _run(service, box)

@@ -63,7 +63,7 @@ def worker(session: Session, hostname: str | None, quiet: bool, dry_run: bool) -
     if dry_run:
         click.echo(f"{controller.hostname} would start: {', '.join(controller.blueprint.order)}")
         return
-    if not quiet and is_for_a_person(session.app()):
+    if not (quiet or session.quiet) and is_for_a_person(session.app()):
         click.echo(banner(controller))
     with redirected(session.app()):
         status = run(controller)
