@@ -1,7 +1,7 @@
 """The graph of one blueprint while it is made, ordered and restarted: names, and why one starts after another.
 
-It is plain dictionaries, since a worker needs no more of it to boot, and importing networkx takes as long as all else that
-a boot does. Who looks at the graph (`Plan.graph`, `kernel graph`, the search for a cycle) gets it as a `networkx.DiGraph`.
+It is plain dictionaries, since a worker needs no more of it to boot, and importing networkx takes as long as all else
+that a boot does. Who looks at the graph (`Plan.graph`, `kernel graph`, the search for a cycle) gets it as a `networkx.DiGraph`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Dag:
     def order(self) -> list[str]:
         """Return the names in topological order, ties broken by name; those behind a cycle are missing.
 
-        Kahn's algorithm with a heap, O(edges + steps log steps): the order of networkx's `lexicographical_topological_sort`.
+        Kahn's algorithm with a heap, O(edges + steps log steps): the order of networkx's
+        `lexicographical_topological_sort`.
         """
         waits = {name: len(before) for name, before in self.before.items()}
         ready = [name for name, count in waits.items() if count == 0]

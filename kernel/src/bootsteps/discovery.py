@@ -10,11 +10,10 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from configparser import ConfigParser
-from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 from bootsteps.errors import KernelError, LoadError, UnknownName, did_you_mean
 
@@ -27,8 +26,7 @@ GROUPS = (
 )
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Plugin:
+class Plugin(NamedTuple):
     """One installed entry point. Nothing is imported until `load`."""
 
     group: str
@@ -37,7 +35,7 @@ class Plugin:
     dist: str
     version: str
     #: Another distribution of this name comes first on `sys.path`, so this one is never used.
-    shadowed: bool = field(default=False, compare=False)
+    shadowed: bool = False
 
     def __str__(self) -> str:
         return f"{self.group}:{self.name} ({self.dist} {self.version})"
@@ -60,8 +58,7 @@ class Plugin:
         return name in (self.name, f"{self.group}:{self.name}", self.dist)
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(NamedTuple):
     """A plugin that is installed and cannot be used."""
 
     plugin: Plugin
@@ -172,12 +169,13 @@ def _entry_points(file: Path) -> Iterator[tuple[str, str, str]]:
         return
     if ".steps]" not in text and not any(f"[{group}]" in text for group in GROUPS):
         return
-    parser = ConfigParser(delimiters=("=",), interpolation=None, strict=False)
-    parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read_string(text)
-    for group in filter(_wanted, parser.sections()):
-        for name, value in parser.items(group):
-            yield group, name, re.sub(r"\s*\[.*\]$", "", value)
+    group = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            group = line[1:-1]
+        elif "=" in line and not line.startswith("#") and _wanted(group):
+            name, _, value = line.partition("=")
+            yield group, name.strip(), re.sub(r"\s*\[.*\]$", "", value.strip())
 
 
 def _ask(entries: list[str]) -> Iterator[Plugin]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bootsteps.commands import Commands
 from bootsteps.dag import Dag
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Candidate", "LeftOut", "Plan", "candidates", "in_order", "settings_of", "spell", "word_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A step class that may join a blueprint, and where it comes from."""
 
     name: str
@@ -54,8 +53,7 @@ class Candidate:
         return tuple(key.name for key in self.cls.provides)
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(NamedTuple):
     """A step that is installed and does not take part, and why."""
 
     name: str

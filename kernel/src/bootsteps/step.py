@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from bootsteps.services import ServiceKey
 
@@ -24,8 +23,7 @@ __all__ = ["ConsumerStep", "Demand", "Requirement", "StartStopStep", "Step"]
 Requirement = str | type["Step"] | ServiceKey[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """Something that the lender of a service must be able to do because of how it is configured."""
 
     key: ServiceKey[Any]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bootsteps import HUB, TIMER, ConsumerView, Setting, Step
-from bootsteps_consumer import SideConnection
 from bootsteps_consumer_events import EVENT_DISPATCHER
-from bootsteps_consumer_gossip.gossip import Gossip
 from bootsteps_consumer_gossip.keys import GOSSIP
+
+if TYPE_CHECKING:
+    from bootsteps_consumer_gossip.gossip import Gossip
 
 __all__ = ["GossipStep"]
 
@@ -40,6 +41,9 @@ class GossipStep(Step):
         """Nothing yet: the dispatcher is lent when its step starts."""
 
     def start(self, consumer: ConsumerView) -> None:
+        from bootsteps_consumer import SideConnection
+        from bootsteps_consumer_gossip.gossip import Gossip
+
         app = consumer.app
         gossip = Gossip(app, consumer.hostname, consumer.get(EVENT_DISPATCHER))
         consumer.lend(GOSSIP, gossip)

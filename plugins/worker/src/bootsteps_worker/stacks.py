@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -66,5 +65,7 @@ class ChildStacks:
     @staticmethod
     @hookimpl
     def worker_process_init() -> None:
+        import multiprocessing
+
         if CHILD.fullmatch(multiprocessing.current_process().name):
             signal.signal(signal.SIGUSR1, tell)
