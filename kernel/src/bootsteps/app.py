@@ -9,7 +9,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 from bootsteps.errors import KernelError, LoadError, SettingError, UnknownName, did_you_mean
@@ -135,8 +134,8 @@ def find_app(spec: str) -> App:
 
 def search_here() -> None:
     """Have modules searched for in the current directory too, as for every Python program."""
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
 
 
 def _loaded(spec: str, overrides: Mapping[str, Any], files: Mapping[str, tuple[Any, str]] = {}) -> App:

@@ -1,7 +1,8 @@
 """The graph of one blueprint while it is made, ordered and restarted: names, and why one starts after another.
 
 It is plain dictionaries, since a worker needs no more of it to boot, and importing networkx takes as long as all else
-that a boot does. Who looks at the graph (`Plan.graph`, `kernel graph`, the search for a cycle) gets it as a `networkx.DiGraph`.
+that a boot does. Who looks at the graph (`Plan.graph`, `kernel graph`, the search for a cycle) gets it as a
+`networkx.DiGraph`.
 """
 
 from __future__ import annotations

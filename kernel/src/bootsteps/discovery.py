@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib import import_module
-from pathlib import Path
 from typing import NamedTuple
 
 from bootsteps.errors import KernelError, LoadError, UnknownName, did_you_mean
@@ -148,23 +147,24 @@ def _read(entries: Iterable[str]) -> Iterator[Plugin]:
     seen: set[str] = set()
     for entry in dict.fromkeys(entries):
         for folder in _dist_infos(entry):
-            dist, _, version = folder.name.removesuffix(".dist-info").partition("-")
+            dist, _, version = os.path.basename(folder).removesuffix(".dist-info").partition("-")
             name = _canonical(dist)
-            for group, point, value in _entry_points(folder / "entry_points.txt"):
+            for group, point, value in _entry_points(os.path.join(folder, "entry_points.txt")):
                 yield Plugin(group, point, value, name, version, shadowed=name in seen)
             seen.add(name)
 
 
-def _dist_infos(entry: str) -> list[Path]:
+def _dist_infos(entry: str) -> list[str]:
     try:
-        return [Path(e.path) for e in os.scandir(entry) if e.name.endswith(".dist-info")]
+        return [e.path for e in os.scandir(entry) if e.name.endswith(".dist-info")]
     except OSError:
         return []
 
 
-def _entry_points(file: Path) -> Iterator[tuple[str, str, str]]:
+def _entry_points(path: str) -> Iterator[tuple[str, str, str]]:
     try:
-        text = file.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
     except OSError:
         return
     if ".steps]" not in text and not any(f"[{group}]" in text for group in GROUPS):

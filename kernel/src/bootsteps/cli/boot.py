@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from bootsteps.cli.session import Session, option_name
+from bootsteps.collecting import without_collector
 from bootsteps.errors import DuplicateName, SettingError
 from bootsteps.settings import Setting, variable_of
 
@@ -59,7 +60,8 @@ class AppCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.ensure_object(Session).take(*_early(args))
-        return super().parse_args(ctx, args)
+        with without_collector():  # the application and every step are imported here, for their options
+            return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own; then the options of the application; then those that were read before all others."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bootsteps import HUB, KernelError, Setting, Step, WorkerView
 from bootsteps_consumer import CONSUMER
 
@@ -27,6 +25,8 @@ class ControlSocket(Step):
         return bool(worker.setting(ENABLED))
 
     def start(self, worker: WorkerView) -> None:
+        from pathlib import Path
+
         from bootsteps_consumer_control import Switchboard
         from bootsteps_control_socket.folder import default_folder
         from bootsteps_control_socket.server import Server

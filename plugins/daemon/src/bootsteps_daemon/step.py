@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootsteps import Step, WorkerView, hookimpl
@@ -83,6 +82,8 @@ class PidfileStep(Step):
         return bool(worker.setting(PIDFILE))
 
     def create(self, worker: WorkerView) -> Pidfile:
+        from pathlib import Path
+
         from bootsteps_daemon.pidfile import Pidfile
 
         path = worker.setting(PIDFILE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootsteps import HUB, POOL, TIMER, KernelError, Setting, SettingError, Step, WorkerView, hookimpl
@@ -92,6 +91,8 @@ class Health(Step):
     def _listen_on_socket(self, worker: WorkerView, state: HealthState) -> None:
         if not worker.setting(SOCKET):
             return
+        from pathlib import Path
+
         from bootsteps_health.probe import default_folder
         from bootsteps_health.server import on_socket
 

@@ -19,7 +19,6 @@ from bootsteps import (
     StartStopStep,
     WorkerView,
 )
-from bootsteps.cores import usable_cores
 from bootsteps_pool_processes.settings import CAPABILITIES, CHILDREN, HARD_MEMORY, START_LIMIT, START_METHOD
 
 if TYPE_CHECKING:
@@ -56,6 +55,7 @@ class ChildrenStep(StartStopStep):
         raise AssertionError("a step of a pool says what its children are")
 
     def create(self, worker: WorkerView) -> ProcessPool:
+        from bootsteps.cores import usable_cores
         from bootsteps_pool_processes.pool import ProcessPool
 
         size = positive(worker, WORKER_CONCURRENCY, "-c 1, or leave it out: one per core")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bootsteps import TIMER, KernelError, Setting, Step, WorkerView
@@ -40,6 +39,8 @@ class StateDBStep(Step):
         return bool(worker.setting(STATE_DB))
 
     def create(self, worker: WorkerView) -> StateDB:
+        from pathlib import Path
+
         from bootsteps_statedb.store import StateDB
         from bootsteps_worker import expand_path
 

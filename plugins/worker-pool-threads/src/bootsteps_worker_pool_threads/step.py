@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bootsteps import HUB, POOL, RUNNER, WORKER_CONCURRENCY, SettingError, StartStopStep, WorkerView
-from bootsteps.cores import usable_cores
 
 if TYPE_CHECKING:
     from bootsteps_worker_pool_threads.pool import ThreadPool as Pool
@@ -29,6 +28,7 @@ class ThreadPool(StartStopStep):
     stop_timeout_s = 30.0
 
     def create(self, worker: WorkerView) -> Pool:
+        from bootsteps.cores import usable_cores
         from bootsteps_worker_pool_threads.pool import ThreadPool as Pool
 
         size = worker.setting(WORKER_CONCURRENCY)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from pathlib import Path
 from typing import TextIO
 
 from bootsteps import App, KernelError, Setting, Step, hookimpl
@@ -89,6 +88,8 @@ def _handler(app: App, file: str | None) -> logging.Handler:
 
 
 def _open(file: str) -> logging.Handler:
+    from pathlib import Path
+
     from bootsteps_worker.logfile import File  # brings sockets and more, for the other handlers of logging's
 
     try:

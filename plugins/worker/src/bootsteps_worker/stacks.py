@@ -10,7 +10,6 @@ import threading
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 
 from bootsteps import hookimpl
@@ -51,6 +50,8 @@ def ask(pids: Iterable[int], signum: int) -> list[int]:
 
 def _listens(pid: int, signum: int) -> bool:
     """Tell whether a process has a handler for the signal; False where there is no /proc to see it."""
+    from pathlib import Path
+
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
