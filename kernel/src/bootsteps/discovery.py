@@ -10,13 +10,13 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from typing import NamedTuple
 
 from bootsteps.errors import KernelError, LoadError, UnknownName, did_you_mean
 
-__all__ = ["GROUPS", "Broken", "Catalogue", "Plugin", "scan"]
+__all__ = ["GROUPS", "Broken", "Catalogue", "Plugin", "scan", "scan_once"]
 
 #: The groups that the kernel reads, beside one `<name>.steps` for each blueprint.
 GROUPS = (
@@ -120,6 +120,16 @@ def scan(path: Sequence[str] | None = None) -> list[Plugin]:
     entries = [entry for entry in (sys.path if path is None else path) if _is_installed(entry)]
     found = list(_read(entries)) if all(map(_is_plain, entries)) and _finders_are_known() else list(_ask(entries))
     return sorted(found)
+
+
+def scan_once() -> list[Plugin]:
+    """Return what `scan` found when it was first asked for this `sys.path`: what is installed later is not seen."""
+    return list(_scanned(tuple(filter(_is_installed, sys.path))))
+
+
+@cache
+def _scanned(path: tuple[str, ...]) -> tuple[Plugin, ...]:
+    return tuple(scan(path))
 
 
 def _is_installed(entry: str) -> bool:

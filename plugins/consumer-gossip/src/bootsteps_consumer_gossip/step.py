@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bootsteps import HUB, TIMER, ConsumerView, Setting, Step
+from bootsteps import HUB, TIMER, ConsumerView, Setting, Step, Timer, TimerEntry
 from bootsteps_consumer_events import EVENT_DISPATCHER
 from bootsteps_consumer_gossip.keys import GOSSIP
 
@@ -47,27 +48,51 @@ class GossipStep(Step):
         app = consumer.app
         gossip = Gossip(app, consumer.hostname, consumer.get(EVENT_DISPATCHER))
         consumer.lend(GOSSIP, gossip)
-
+        watch = _Watch(gossip, consumer.get(TIMER))
         side = SideConnection(
             consumer.get(HUB), consumer.get(TIMER), consumer.log, "gossip", app.connection,
-            lambda connection: _listen(gossip, connection), heartbeat_s=getattr(consumer, "amqheartbeat", 0.0),
+            lambda connection: _listen(gossip, connection, watch.after_event),
+            heartbeat_s=getattr(consumer, "amqheartbeat", 0.0),
         )  # fmt: skip
         consumer.on_stop(side.close)
         side.open()
-        for every_s in (LOOK_EVERY_S, ELECTION_LOOK_S):
-            tick = consumer.get(TIMER).call_repeatedly(every_s, _look, (gossip, every_s == LOOK_EVERY_S))
-            consumer.on_stop(tick.cancel)
+        watch.begin()
+        consumer.on_stop(watch.end)
 
     def info(self, consumer: ConsumerView) -> dict[str, Any]:
         return {}
 
 
-def _look(gossip: Gossip, always: bool) -> None:
-    if always or gossip.waits:
-        gossip.look()
+class _Watch:
+    """Looks for overdue heartbeats all the time, and more often while an election waits: who is idle shall sleep."""
+
+    def __init__(self, gossip: Gossip, timer: Timer) -> None:
+        self._gossip, self._timer = gossip, timer
+        self._always: TimerEntry | None = None
+        self._soon: TimerEntry | None = None
+
+    def begin(self) -> None:
+        self._always = self._timer.call_repeatedly(LOOK_EVERY_S, self._gossip.look)
+
+    def after_event(self) -> None:
+        """It may have begun an election."""
+        if self._soon is None and self._gossip.waits:
+            self._soon = self._timer.call_after(ELECTION_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        self._soon = None
+        try:
+            self._gossip.look()
+        finally:
+            self.after_event()
+
+    def end(self) -> None:
+        for entry in (self._always, self._soon):
+            if entry is not None:
+                entry.cancel()
 
 
-def _listen(gossip: Gossip, connection: Any) -> None:
+def _listen(gossip: Gossip, connection: Any, heard: Callable[[], None]) -> None:
     channel = connection.channel()
     receiver = gossip.app.events.Receiver(channel, routing_key="worker.#", queue_ttl=QUEUE_TTL_S)
 
@@ -78,6 +103,7 @@ def _listen(gossip: Gossip, connection: Any) -> None:
         try:
             _, event = receiver.event_from_message(message.payload)
             gossip.on_event(event, own=event.get("hostname") == gossip.hostname)
+            heard()
         except Exception as exc:  # anybody may write to the exchange
             log.error("an event of a worker cannot be used: %s: %s (%.200r)", type(exc).__name__, exc, message.body)
 

@@ -76,10 +76,12 @@ class RunnerStep(Step):
     def create(self, worker: WorkerView) -> Callable[[], Runner]:
         from bootsteps_consumer_tasks.runner import TaskRunner
         from bootsteps_tasks import App
+        from bootsteps_tasks.backend import make_backends
 
         if not isinstance(worker.app, App):
             what = f"{worker.app!r} is no application with tasks"
             raise KernelError(what, (), "name one: kernel worker -A MODULE:APP")
+        make_backends(worker.app)
         return partial(TaskRunner, worker.app, worker.hostname)
 
 
