@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bootsteps import HUB, TIMER, ConsumerView, Setting, Step, Timer, TimerEntry
+from bootsteps import HUB, TIMER, ConsumerView, Setting, Step
 from bootsteps_consumer_events import EVENT_DISPATCHER
 from bootsteps_consumer_gossip.keys import GOSSIP
 
@@ -20,10 +20,8 @@ log = logging.getLogger("consumer.Gossip")
 WITHOUT = Setting[bool](
     "worker_without_gossip", bool, False, flags=("--without-gossip",), help="do not listen to the other workers' events"
 )
-#: Seconds between two looks for workers whose heartbeat is overdue (Celery's number); and that an event waits for us.
-LOOK_EVERY_S = QUEUE_TTL_S = 5.0
-#: Seconds between two looks whether an election has waited long enough.
-ELECTION_LOOK_S = 0.5
+#: Seconds that an event waits for us (Celery's number).
+QUEUE_TTL_S = 5.0
 
 
 class GossipStep(Step):
@@ -44,11 +42,12 @@ class GossipStep(Step):
     def start(self, consumer: ConsumerView) -> None:
         from bootsteps_consumer import SideConnection
         from bootsteps_consumer_gossip.gossip import Gossip
+        from bootsteps_consumer_gossip.watch import Watch
 
         app = consumer.app
         gossip = Gossip(app, consumer.hostname, consumer.get(EVENT_DISPATCHER))
         consumer.lend(GOSSIP, gossip)
-        watch = _Watch(gossip, consumer.get(TIMER))
+        watch = Watch(gossip, consumer.get(TIMER))
         side = SideConnection(
             consumer.get(HUB), consumer.get(TIMER), consumer.log, "gossip", app.connection,
             lambda connection: _listen(gossip, connection, watch.after_event),
@@ -61,35 +60,6 @@ class GossipStep(Step):
 
     def info(self, consumer: ConsumerView) -> dict[str, Any]:
         return {}
-
-
-class _Watch:
-    """Looks for overdue heartbeats all the time, and more often while an election waits: who is idle shall sleep."""
-
-    def __init__(self, gossip: Gossip, timer: Timer) -> None:
-        self._gossip, self._timer = gossip, timer
-        self._always: TimerEntry | None = None
-        self._soon: TimerEntry | None = None
-
-    def begin(self) -> None:
-        self._always = self._timer.call_repeatedly(LOOK_EVERY_S, self._gossip.look)
-
-    def after_event(self) -> None:
-        """It may have begun an election."""
-        if self._soon is None and self._gossip.waits:
-            self._soon = self._timer.call_after(ELECTION_LOOK_S, self._look)
-
-    def _look(self) -> None:
-        self._soon = None
-        try:
-            self._gossip.look()
-        finally:
-            self.after_event()
-
-    def end(self) -> None:
-        for entry in (self._always, self._soon):
-            if entry is not None:
-                entry.cancel()
 
 
 def _listen(gossip: Gossip, connection: Any, heard: Callable[[], None]) -> None:
