@@ -12,9 +12,7 @@ import pytest
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     folder = tmp_path / "lazy_package"
     folder.mkdir()
-    text = (
-        'from bootsteps.lazy import lazily\n__all__ = ["Thing"]\n__getattr__ = lazily(__name__, {"Thing": "things"})\n'
-    )
+    text = 'from bootsteps.lazy import lazily\n__getattr__ = lazily(__name__, {"Thing": "things"})\n'
     (folder / "__init__.py").write_text(text)
     (folder / "things.py").write_text("class Thing: ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
