@@ -6,7 +6,6 @@ return the object that is started and stopped in its stead, and every method is 
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -117,7 +116,9 @@ class Step:
 
     def instantiate(self, name: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call what `"module:Class"` names; it is imported here and not earlier."""
-        return (pkgutil.resolve_name(name) if isinstance(name, str) else name)(*args, **kwargs)
+        from pkgutil import resolve_name
+
+        return (resolve_name(name) if isinstance(name, str) else name)(*args, **kwargs)
 
 
 class StartStopStep(Step):

@@ -19,7 +19,6 @@ from bootsteps import (
     Settings,
     Step,
     WorkerView,
-    deadline,
     hookimpl,
 )
 from bootsteps_consumer import CONNECTION
@@ -284,6 +283,8 @@ class Tasks(Step):
 
     def _cancel(self, consumer: ConsumerView) -> None:
         """Ask for no more messages. A broker that says nothing must not hold up the end: what comes is given back."""
+
+        from bootsteps import deadline
 
         def silent() -> KernelError:
             return KernelError(f"the broker did not answer within {CANCEL_S:g} s", (), "look after the broker")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 from typing import Any
 
 from bootsteps import Setting
@@ -51,7 +50,9 @@ def _entries(value: Any) -> Any:
 
 def load_scheduler(value: Any) -> Any:
     """Return the class that the setting names. Raises ImportError, AttributeError or ValueError."""
-    return pkgutil.resolve_name(value) if isinstance(value, str) else value
+    from pkgutil import resolve_name
+
+    return resolve_name(value) if isinstance(value, str) else value
 
 
 EMBEDDED = Setting[bool](
