@@ -470,6 +470,6 @@ def test_there_is_one_scan_for_one_call(project, monkeypatch):
         scans.append(1)
         return bootsteps.scan()
 
-    monkeypatch.setattr(session, "scan", counted)
+    monkeypatch.setattr(session, "scan_once", counted)
     assert run("-A", "made_up_proj", "--without", "x", "plugins", "list", "--without", "y").exit_code == 0
     assert len(scans) == 1

@@ -10,7 +10,7 @@ import importlib_metadata
 import pytest
 
 from bootsteps import Catalogue, scan
-from bootsteps.discovery import GROUPS, Broken, Plugin
+from bootsteps.discovery import GROUPS, Broken, Plugin, scan_once
 from bootsteps.errors import LoadError
 
 STEP = "from bootsteps import Step\nclass A(Step): pass\nclass B(Step): pass\n"
@@ -40,6 +40,37 @@ def test_our_reader_and_importlib_metadata_agree(make_dist, tmp_path):
     )
     assert ("consumer.steps", "event loop", "two:Loop", "dotted-name", "1.0") in facts(scan())
     assert facts(scan()) == by_reference()
+
+
+def test_lines_that_no_build_tool_writes_are_read_as_by_importlib_metadata(make_dist):
+    site = make_dist("odd", {})
+    text = """
+        # x = one:X
+        [worker.steps]
+        A=odd:A
+        # B = odd:B
+        B = odd : B [extra, more]
+        C = odd:C
+        C = odd:D
+
+        [console_scripts]
+        k = odd:main
+        [my.own.group]
+        E = odd:E
+    """
+    (site / "odd-1.0.dist-info" / "entry_points.txt").write_text(text)
+    found = [fact for fact in facts(scan()) if fact[3] == "odd"]
+    assert [name for _, name, *_ in found] == ["A", "B", "C", "C"]
+    assert [fact[:2] for fact in found] == [fact[:2] for fact in by_reference() if fact[3] == "odd"]
+
+
+def test_what_was_found_is_remembered_for_the_same_path(make_dist):
+    site = make_dist("early", {"worker.steps": {"Early": "early:A"}})
+    assert "Early" in {plugin.name for plugin in scan_once()}
+    (site / "early-1.0.dist-info" / "entry_points.txt").unlink()
+    assert "Early" in {plugin.name for plugin in scan_once()}
+    make_dist("late", {"worker.steps": {"Late": "late:A"}}, folder="another")
+    assert {"Early", "Late"} & {plugin.name for plugin in scan_once()} == {"Late"}
 
 
 def test_a_zip_on_the_path_is_read_by_importlib_metadata(make_dist, tmp_path, monkeypatch):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-import pickle
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from functools import cached_property
 from typing import Any, ClassVar
 
 from bootsteps.errors import KernelError, LoadError, SettingError, UnknownName, did_you_mean
@@ -59,14 +58,19 @@ class App:
         self.conf = Settings(settings, (WITHOUT, ON_PLUGIN_ERROR, *self.settings))
         self.steps: defaultdict[str, StepSet] = defaultdict(StepSet)
         self.user_options: defaultdict[str, set[Any]] = defaultdict(set)
-        #: What happens in this process: `@app.hooks.connect("task_failure")`.
-        self.hooks = Hooks()
         #: `MODULE[:ATTRIBUTE]` under which it was found, and another process finds it; None = nobody searched for it.
         self.spec: str | None = None
+
+    @cached_property
+    def hooks(self) -> Hooks:
+        """What happens in this process: `@app.hooks.connect("task_failure")`."""
+        return Hooks()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travels to another process as its name, and with what the command line set. Raises PicklingError."""
         if self.spec is None:
+            import pickle
+
             what = f"{self!r} was not imported as MODULE:ATTRIBUTE, so that no other process can import it"
             raise pickle.PicklingError(what)
         return _loaded, (self.spec, self.conf.overrides, self.conf.files)
@@ -130,8 +134,8 @@ def find_app(spec: str) -> App:
 
 def search_here() -> None:
     """Have modules searched for in the current directory too, as for every Python program."""
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
 
 
 def _loaded(spec: str, overrides: Mapping[str, Any], files: Mapping[str, tuple[Any, str]] = {}) -> App:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from bootsteps.errors import CommandError, DuplicateName, did_you_mean
 from bootsteps.services import ServiceKey
@@ -20,8 +19,7 @@ __all__ = ["Command", "Commands", "command_of", "commands_in", "control_command"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A remote verb. `kind` is `control` (has an effect) or `inspect` (has none)."""
 
     name: str

@@ -10,15 +10,13 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from configparser import ConfigParser
-from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
-from pathlib import Path
+from typing import NamedTuple
 
 from bootsteps.errors import KernelError, LoadError, UnknownName, did_you_mean
 
-__all__ = ["GROUPS", "Broken", "Catalogue", "Plugin", "scan"]
+__all__ = ["GROUPS", "Broken", "Catalogue", "Plugin", "scan", "scan_once"]
 
 #: The groups that the kernel reads, beside one `<name>.steps` for each blueprint.
 GROUPS = (
@@ -27,8 +25,7 @@ GROUPS = (
 )
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Plugin:
+class Plugin(NamedTuple):
     """One installed entry point. Nothing is imported until `load`."""
 
     group: str
@@ -37,7 +34,7 @@ class Plugin:
     dist: str
     version: str
     #: Another distribution of this name comes first on `sys.path`, so this one is never used.
-    shadowed: bool = field(default=False, compare=False)
+    shadowed: bool = False
 
     def __str__(self) -> str:
         return f"{self.group}:{self.name} ({self.dist} {self.version})"
@@ -60,8 +57,7 @@ class Plugin:
         return name in (self.name, f"{self.group}:{self.name}", self.dist)
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(NamedTuple):
     """A plugin that is installed and cannot be used."""
 
     plugin: Plugin
@@ -126,6 +122,16 @@ def scan(path: Sequence[str] | None = None) -> list[Plugin]:
     return sorted(found)
 
 
+def scan_once() -> list[Plugin]:
+    """Return what `scan` found when it was first asked for this `sys.path`: what is installed later is not seen."""
+    return list(_scanned(tuple(filter(_is_installed, sys.path))))
+
+
+@cache
+def _scanned(path: tuple[str, ...]) -> tuple[Plugin, ...]:
+    return tuple(scan(path))
+
+
 def _is_installed(entry: str) -> bool:
     return bool(entry) and os.path.abspath(entry) != os.getcwd()
 
@@ -151,33 +157,35 @@ def _read(entries: Iterable[str]) -> Iterator[Plugin]:
     seen: set[str] = set()
     for entry in dict.fromkeys(entries):
         for folder in _dist_infos(entry):
-            dist, _, version = folder.name.removesuffix(".dist-info").partition("-")
+            dist, _, version = os.path.basename(folder).removesuffix(".dist-info").partition("-")
             name = _canonical(dist)
-            for group, point, value in _entry_points(folder / "entry_points.txt"):
+            for group, point, value in _entry_points(os.path.join(folder, "entry_points.txt")):
                 yield Plugin(group, point, value, name, version, shadowed=name in seen)
             seen.add(name)
 
 
-def _dist_infos(entry: str) -> list[Path]:
+def _dist_infos(entry: str) -> list[str]:
     try:
-        return [Path(e.path) for e in os.scandir(entry) if e.name.endswith(".dist-info")]
+        return [e.path for e in os.scandir(entry) if e.name.endswith(".dist-info")]
     except OSError:
         return []
 
 
-def _entry_points(file: Path) -> Iterator[tuple[str, str, str]]:
+def _entry_points(path: str) -> Iterator[tuple[str, str, str]]:
     try:
-        text = file.read_text(encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
     except OSError:
         return
     if ".steps]" not in text and not any(f"[{group}]" in text for group in GROUPS):
         return
-    parser = ConfigParser(delimiters=("=",), interpolation=None, strict=False)
-    parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read_string(text)
-    for group in filter(_wanted, parser.sections()):
-        for name, value in parser.items(group):
-            yield group, name, re.sub(r"\s*\[.*\]$", "", value)
+    group = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("[") and line.endswith("]"):
+            group = line[1:-1]
+        elif "=" in line and not line.startswith("#") and _wanted(group):
+            name, _, value = line.partition("=")
+            yield group, name.strip(), re.sub(r"\s*\[.*\]$", "", value.strip())
 
 
 def _ask(entries: list[str]) -> Iterator[Plugin]:

@@ -7,7 +7,6 @@ traceback, and the program ends with its `exit_status`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 __all__ = [
     "BootError",
@@ -108,5 +107,7 @@ class BootError(KernelError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `did you mean 'x'?` for the nearest known name, or nothing when none is near."""
+    from difflib import get_close_matches  # only who errs pays for it
+
     near = get_close_matches(name, sorted(set(known)), n=1)
     return f"did you mean {near[0]!r}?" if near else ""

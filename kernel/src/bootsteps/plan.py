@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bootsteps.commands import Commands
 from bootsteps.dag import Dag
@@ -28,8 +28,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A step class that may join a blueprint, and where it comes from."""
 
     name: str
@@ -56,8 +55,7 @@ class Candidate:
         return tuple(key.name for key in self.cls.provides)
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOut(NamedTuple):
     """A step that is installed and does not take part, and why."""
 
     name: str

@@ -29,7 +29,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     status = None if any(name in os.environ for name in LONG_WAY) else _at_once(words)
     if status is not None:
         sys.exit(status)
-    from bootsteps.cli import main as command_line
+    from bootsteps.collecting import without_collector
+
+    with without_collector():
+        from bootsteps.cli import main as command_line
 
     command_line(argv)
 

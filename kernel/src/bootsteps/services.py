@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from bootsteps.settings import Setting
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = [
     "HUB",
@@ -165,8 +167,7 @@ class Outcome:
     timed_out: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RunningJob:
+class RunningJob(NamedTuple):
     """A job that a pool child is executing now."""
 
     seq: int
@@ -271,7 +272,7 @@ class WatchfulPool(Pool, Protocol):
         """Say what is wrong now: no child is ready, a job runs beyond its hard limit. What stays so is no progress."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # not frozen: that takes three times as long to make
 class RunningRequest:
     """A task that is being executed."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, Generic, TypeVar, overload
 
@@ -208,6 +207,8 @@ class Settings(MutableMapping[str, Any]):
         return SettingError(f"unknown setting {name!r} in {where}", whose, fix)
 
     def _unknown_in_environment(self, advice: Callable[[str], str]) -> list[tuple[str, SettingError]]:
+        from difflib import get_close_matches
+
         faults = []
         for variable in sorted(name for name in os.environ if name.startswith(PREFIX)):
             name = variable.removeprefix(PREFIX).lower()

@@ -6,10 +6,8 @@ return the object that is started and stopped in its stead, and every method is 
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from bootsteps.services import ServiceKey
 
@@ -24,8 +22,7 @@ __all__ = ["ConsumerStep", "Demand", "Requirement", "StartStopStep", "Step"]
 Requirement = str | type["Step"] | ServiceKey[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """Something that the lender of a service must be able to do because of how it is configured."""
 
     key: ServiceKey[Any]
@@ -122,7 +119,9 @@ class Step:
 
     def instantiate(self, name: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call what `"module:Class"` names; it is imported here and not earlier."""
-        return (pkgutil.resolve_name(name) if isinstance(name, str) else name)(*args, **kwargs)
+        from pkgutil import resolve_name
+
+        return (resolve_name(name) if isinstance(name, str) else name)(*args, **kwargs)
 
 
 class StartStopStep(Step):

@@ -14,6 +14,7 @@ from bootsteps_consumer_events import EVENT_DISPATCHER
 from bootsteps_consumer_gossip.elections import DECIDE_AFTER_S, REMEMBERED, Candidate, Elections
 from bootsteps_consumer_gossip.gossip import Gossip
 from bootsteps_consumer_gossip.step import GossipStep
+from bootsteps_consumer_gossip.watch import ELECTION_LOOK_S, LOOK_EVERY_S, Watch
 from bootsteps_tasks import App
 
 
@@ -178,3 +179,28 @@ def test_it_can_be_left_out() -> None:
     blueprint = make_blueprint([GossipStep], services, App("proj", worker_without_gossip=True))
     blueprint.apply()
     assert "Gossip" not in blueprint.order
+
+
+def test_an_idle_worker_is_woken_for_no_election() -> None:
+    class Looked:
+        waits, looks = False, 0
+
+        def look(self) -> None:
+            self.looks += 1
+
+    gossip, timer = Looked(), FakeTimer()
+    watch = Watch(gossip, timer)  # type: ignore[arg-type]
+    watch.begin()
+    watch.after_event()
+    timer.advance(LOOK_EVERY_S + 0.1)
+    assert (gossip.looks, timer.pending) == (1, 1)
+    gossip.waits = True
+    watch.after_event()
+    watch.after_event()
+    timer.advance(ELECTION_LOOK_S)
+    assert (gossip.looks, timer.pending) == (2, 2), "and once more, since it still waits"
+    gossip.waits = False
+    timer.advance(ELECTION_LOOK_S)
+    assert (gossip.looks, timer.pending) == (3, 1)
+    watch.end()
+    assert timer.pending == 0

@@ -196,7 +196,7 @@ def test_an_idle_connection_that_was_cut_is_made_anew(app: App) -> None:
 def _socket_of(line: Any) -> socket.socket:
     """What the server's end, or a firewall, would cut."""
     if hasattr(line.channel, "_link"):
-        return line.channel._link._connection._sock  # type: ignore[no-any-return]
+        return line.channel._link._connection.socket  # type: ignore[no-any-return]
     if not hasattr(line.channel.connection, "transport"):
         pytest.skip("a file cannot be cut off")
     return line.channel.connection.transport.sock  # type: ignore[no-any-return]

@@ -82,7 +82,7 @@ def install(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
 @pytest.fixture
 def kernel_graph(site: Path, monkeypatch: pytest.MonkeyPatch) -> Graph:
     """Return a function that runs `kernel graph`; what this environment has installed besides does not take part."""
-    monkeypatch.setattr("bootsteps.cli.session.scan", lambda: scan([str(site)]))
+    monkeypatch.setattr("bootsteps.cli.session.scan_once", lambda: scan([str(site)]))
 
     def run(*args: str) -> Result:
         return CliRunner().invoke(graph, list(args), obj=Session())

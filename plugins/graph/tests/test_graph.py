@@ -106,7 +106,7 @@ from bootsteps import scan
 from bootsteps_graph.cli import graph
 folders = json.loads(sys.argv[1])
 sys.path[:0] = folders
-session.scan = lambda: scan(folders)
+session.scan_once = lambda: scan(folders)
 graph.main(["-P", "solo", "--format", "json"], obj=session.Session())
 """
 

@@ -19,10 +19,11 @@ import pytest
 from billiard.process import current_process
 
 from bootsteps import Job, Outcome, Runner
-from bootsteps_pool_processes.nature import START_LIMIT_S, Nature
+from bootsteps_pool_processes.nature import Nature
 from bootsteps_pool_processes.pool import ProcessPool
 from bootsteps_pool_processes.recycle import NEVER, Recycling
 from bootsteps_pool_processes.serial import serial
+from bootsteps_pool_processes.settings import START_LIMIT_S
 
 FORKED = Nature("prefork", serial)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from bootsteps.cli.session import Session, option_name
+from bootsteps.cli.session import Declared, Session, option_name
+from bootsteps.collecting import without_collector
 from bootsteps.errors import DuplicateName, SettingError
 from bootsteps.settings import Setting, variable_of
 
@@ -88,7 +89,8 @@ class AppCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.ensure_object(Session).take(*_early(args))
-        return super().parse_args(ctx, args)
+        with without_collector():  # the application and every step are imported here, for their options
+            return super().parse_args(ctx, args)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """The command's own; then the options of the application; then those that were read before all others."""
@@ -147,18 +149,18 @@ class BootCommand(AppCommand):
 
     def _more(self, ctx: click.Context) -> list[click.Parameter]:
         session = ctx.ensure_object(Session)
-        settings = self._settings(ctx)
-        taken = {flag: origin for setting, _, origin in session.declared() for flag in setting.flags}
+        declared = session.declared()
+        settings = self._settings(declared)
+        taken = {flag: origin for setting, _, origin in declared for flag in setting.flags}
         return [*settings, *self._of_application(session, taken)]
 
-    def _settings(self, ctx: click.Context) -> list[click.Parameter]:
-        session = ctx.ensure_object(Session)
+    def _settings(self, declared: Sequence[Declared]) -> list[click.Parameter]:
         ours = {flag for param in (*self.params, *app_options()) for flag in param.opts}
-        for setting, _, origin in session.declared():
+        for setting, _, origin in declared:
             if clash := sorted(ours & set(setting.flags)):
                 what = f"option {clash[0]!r} is declared twice: kernel {self.name} has one of its own"
                 raise DuplicateName(what, (origin,), f"give setting {setting.name!r} other flags, or uninstall it")
-        return [SettingOption(*declared, self.name or "") for declared in session.declared() if declared[0].flags]
+        return [SettingOption(*found, self.name or "") for found in declared if found[0].flags]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = defaultdict(list)

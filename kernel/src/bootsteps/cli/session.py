@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import Any
 
 from bootsteps.app import ON_PLUGIN_ERROR, WITHOUT, App, find_app
-from bootsteps.discovery import Catalogue, Plugin, scan
+from bootsteps.discovery import Catalogue, Plugin, scan_once
 from bootsteps.errors import DuplicateName, UnknownName
 from bootsteps.plan import Plan, candidates, installed_settings
 from bootsteps.resolve import compose
@@ -104,7 +104,7 @@ class Session:
 
     @cached_property
     def _installed(self) -> list[Plugin]:
-        return scan()  # once, whatever is switched off later
+        return scan_once()
 
     def compose(self, blueprint: str = "worker", offers: Mapping[str, Sequence[str]] = {}) -> Plan:
         """Return the plan that would boot. Raises `BootError` with all faults."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Iterable
 from typing import Any
 
@@ -80,9 +79,11 @@ class AutoscalerStep(StartStopStep):
         return worker.setting(AUTOSCALE) is not None
 
     def create(self, worker: WorkerView) -> Autoscaler:
+        from pkgutil import resolve_name
+
         asked, kind = worker.setting(AUTOSCALE), worker.setting(SCALER)
         assert asked is not None, "include_if has looked"
-        make = pkgutil.resolve_name(kind) if isinstance(kind, str) else kind
+        make = resolve_name(kind) if isinstance(kind, str) else kind
         made: Autoscaler = make(worker.get(POOL), *asked, worker=worker, keepalive=worker.setting(KEEPALIVE))
         made.fit()  # the pool has not started, so no child is made in vain
         return made

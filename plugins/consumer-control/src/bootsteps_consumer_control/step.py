@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from bootsteps import HUB, TIMER, ConsumerView, Setting, Step
-from bootsteps_consumer import SideConnection
-from bootsteps_consumer_control.switchboard import Switchboard
 
 __all__ = ["Control"]
 
@@ -30,6 +28,9 @@ class Control(Step):
         return bool(consumer.setting(ENABLED))
 
     def start(self, consumer: ConsumerView) -> None:
+        from bootsteps_consumer import SideConnection
+        from bootsteps_consumer_control.switchboard import Switchboard
+
         app, run = consumer.app, Switchboard(consumer.blueprint).run
         times = consumer.setting(QUEUE_TTL), consumer.setting(QUEUE_EXPIRES)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bootsteps import HUB, TIMER, ConsumerView, State, Step
 from bootsteps_consumer import CONNECTION
-from bootsteps_consumer_events.dispatcher import Dispatcher
 from bootsteps_consumer_events.keys import EVENT_DISPATCHER
-from bootsteps_consumer_events.outlet import Outlet
 from bootsteps_consumer_events.settings import SEND_TASK_EVENTS, SETTINGS
-from bootsteps_consumer_events.wiring import Wiring
+
+if TYPE_CHECKING:
+    from bootsteps_consumer_events.dispatcher import Dispatcher
 
 __all__ = ["TOGETHER", "EventsStep"]
 
@@ -28,6 +28,9 @@ class EventsStep(Step):
     settings = SETTINGS
 
     def create(self, consumer: ConsumerView) -> Dispatcher:
+        from bootsteps_consumer_events.dispatcher import Dispatcher
+        from bootsteps_consumer_events.wiring import Wiring
+
         dispatcher = Dispatcher(
             app=consumer.app,
             hostname=consumer.hostname,
@@ -40,6 +43,8 @@ class EventsStep(Step):
         return dispatcher
 
     def start(self, consumer: ConsumerView) -> None:
+        from bootsteps_consumer_events.outlet import Outlet
+
         self._outlet = Outlet(consumer.app, self.obj, consumer.get(HUB), consumer.get(TIMER))
         self._wiring.refresh()
         self._outlet.open()

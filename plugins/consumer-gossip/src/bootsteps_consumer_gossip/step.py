@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from bootsteps import HUB, TIMER, ConsumerView, Setting, Step
-from bootsteps_consumer import SideConnection
 from bootsteps_consumer_events import EVENT_DISPATCHER
-from bootsteps_consumer_gossip.gossip import Gossip
 from bootsteps_consumer_gossip.keys import GOSSIP
+
+if TYPE_CHECKING:
+    from bootsteps_consumer_gossip.gossip import Gossip
 
 __all__ = ["GossipStep"]
 
@@ -18,10 +20,8 @@ log = logging.getLogger("consumer.Gossip")
 WITHOUT = Setting[bool](
     "worker_without_gossip", bool, False, flags=("--without-gossip",), help="do not listen to the other workers' events"
 )
-#: Seconds between two looks for workers whose heartbeat is overdue (Celery's number); and that an event waits for us.
-LOOK_EVERY_S = QUEUE_TTL_S = 5.0
-#: Seconds between two looks whether an election has waited long enough.
-ELECTION_LOOK_S = 0.5
+#: Seconds that an event waits for us (Celery's number).
+QUEUE_TTL_S = 5.0
 
 
 class GossipStep(Step):
@@ -40,30 +40,29 @@ class GossipStep(Step):
         """Nothing yet: the dispatcher is lent when its step starts."""
 
     def start(self, consumer: ConsumerView) -> None:
+        from bootsteps_consumer import SideConnection
+        from bootsteps_consumer_gossip.gossip import Gossip
+        from bootsteps_consumer_gossip.watch import Watch
+
         app = consumer.app
         gossip = Gossip(app, consumer.hostname, consumer.get(EVENT_DISPATCHER))
         consumer.lend(GOSSIP, gossip)
-
+        watch = Watch(gossip, consumer.get(TIMER))
         side = SideConnection(
             consumer.get(HUB), consumer.get(TIMER), consumer.log, "gossip", app.connection,
-            lambda connection: _listen(gossip, connection), heartbeat_s=getattr(consumer, "amqheartbeat", 0.0),
+            lambda connection: _listen(gossip, connection, watch.after_event),
+            heartbeat_s=getattr(consumer, "amqheartbeat", 0.0),
         )  # fmt: skip
         consumer.on_stop(side.close)
         side.open()
-        for every_s in (LOOK_EVERY_S, ELECTION_LOOK_S):
-            tick = consumer.get(TIMER).call_repeatedly(every_s, _look, (gossip, every_s == LOOK_EVERY_S))
-            consumer.on_stop(tick.cancel)
+        watch.begin()
+        consumer.on_stop(watch.end)
 
     def info(self, consumer: ConsumerView) -> dict[str, Any]:
         return {}
 
 
-def _look(gossip: Gossip, always: bool) -> None:
-    if always or gossip.waits:
-        gossip.look()
-
-
-def _listen(gossip: Gossip, connection: Any) -> None:
+def _listen(gossip: Gossip, connection: Any, heard: Callable[[], None]) -> None:
     channel = connection.channel()
     receiver = gossip.app.events.Receiver(channel, routing_key="worker.#", queue_ttl=QUEUE_TTL_S)
 
@@ -74,6 +73,7 @@ def _listen(gossip: Gossip, connection: Any) -> None:
         try:
             _, event = receiver.event_from_message(message.payload)
             gossip.on_event(event, own=event.get("hostname") == gossip.hostname)
+            heard()
         except Exception as exc:  # anybody may write to the exchange
             log.error("an event of a worker cannot be used: %s: %s (%.200r)", type(exc).__name__, exc, message.body)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bootsteps import REQUESTS, TIMER, ConsumerView, Setting, State, Step
 from bootsteps_consumer_events import EVENT_DISPATCHER
-from bootsteps_consumer_heart.heart import Heart
 from bootsteps_consumer_heart.keys import HEART
+
+if TYPE_CHECKING:
+    from bootsteps_consumer_heart.heart import Heart
 
 __all__ = ["HeartStep"]
 
@@ -49,6 +51,8 @@ class HeartStep(Step):
         """Nothing yet: the dispatcher is lent when its step starts."""
 
     def start(self, consumer: ConsumerView) -> None:
+        from bootsteps_consumer_heart.heart import Heart
+
         requests = consumer.get(REQUESTS, None)
 
         def work() -> tuple[int, int]:

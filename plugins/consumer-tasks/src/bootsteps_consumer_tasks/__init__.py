@@ -1,5 +1,8 @@
 """Task messages: from the delivery to the acknowledgement."""
 
+from typing import TYPE_CHECKING
+
+from bootsteps.lazy import lazily
 from bootsteps_consumer_tasks.keys import (
     BUCKETS,
     QOS,
@@ -10,7 +13,9 @@ from bootsteps_consumer_tasks.keys import (
     TASK_CONTROL,
     TASK_QUEUES,
 )
-from bootsteps_consumer_tasks.request import Request
+
+if TYPE_CHECKING:
+    from bootsteps_consumer_tasks.request import Request
 
 __all__ = [
     "BUCKETS",
@@ -23,3 +28,5 @@ __all__ = [
     "TASK_QUEUES",
     "Request",
 ]
+
+__getattr__ = lazily(__name__, {"Request": "request"})

@@ -11,26 +11,15 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from bootsteps import Hooks, Setting
+from bootsteps import Hooks
 from bootsteps_consumer_tasks.delivery import Delivery
 from bootsteps_consumer_tasks.ledger import Ledger
 from bootsteps_consumer_tasks.poster import Poster, origin_of, queue_of
 from bootsteps_tasks.message import TaskHeaders
 
-__all__ = ["DELIVERIES", "LOST", "LOST_LIMIT", "QUARANTINE", "REDELIVERED_LIMIT", "UNKNOWN", "Guard", "count_in"]
+__all__ = ["DELIVERIES", "LOST", "QUARANTINE", "UNKNOWN", "Guard", "count_in"]
 
 log = logging.getLogger("consumer.Tasks")
-
-LOST_LIMIT = Setting[int](
-    "worker_lost_limit", int, 3, flags=(), help="how often a late-acknowledged task whose child died is tried again"
-)
-REDELIVERED_LIMIT = Setting[int](
-    "worker_redelivered_limit",
-    int,
-    10,
-    flags=(),
-    help="how often a late-acknowledged task is tried again that comes back and nobody knows why",
-)
 
 #: Headers of ours: deliveries without an acknowledgement, children lost, and workers that did not know the task.
 DELIVERIES, LOST, UNKNOWN = "x-bootsteps-deliveries", "x-bootsteps-lost", "x-bootsteps-unknown"

@@ -62,7 +62,7 @@ class Request:
         return Job(self.seq, self.payload, self.headers.name, *self.limits)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ActiveRequest(RunningRequest):
     """A task that is being executed, with what its message says: `request.argsrepr`, `request.eta`, ...
 

@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bootsteps import KernelError, Setting, SettingError
+from bootsteps import KernelError, SettingError
 from bootsteps.errors import UnknownName, did_you_mean
 
 if TYPE_CHECKING:
     from bootsteps_tasks import App
 
-__all__ = ["DIRECT", "PURGE", "TaskQueues", "direct_queue"]
-
-DIRECT = Setting[bool](
-    "worker_direct", bool, False, flags=(), help="consume from a queue of this worker's own too, NODE.dq2"
-)
-PURGE = Setting[bool](
-    "worker_purge", bool, False, flags=("--purge", "--discard"), help="delete all that waits in the queues, then start"
-)
+__all__ = ["TaskQueues", "direct_queue"]
 
 
 def direct_queue(hostname: str) -> Any:

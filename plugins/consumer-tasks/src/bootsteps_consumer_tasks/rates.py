@@ -8,13 +8,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bootsteps import KernelError, Setting
+from bootsteps import KernelError
 
 if TYPE_CHECKING:
     from bootsteps_consumer_tasks.ledger import Request
     from bootsteps_tasks import Task
 
-__all__ = ["DISABLE_RATE_LIMITS", "Buckets", "TokenBucket", "per_second"]
+__all__ = ["Buckets", "TokenBucket", "per_second"]
 
 #: Starts per second of what waits for a limit that is no more.
 UNLIMITED = 1e6
@@ -36,9 +36,6 @@ def per_second(rate: Any) -> float:
     if isinstance(rate, bool) or not 0 <= found < math.inf:
         raise ValueError(f"a rate limit is a number per second, or such as '10/s', '10/m', '10/h', not {rate!r}")
     return found
-
-
-DISABLE_RATE_LIMITS = Setting[bool]("worker_disable_rate_limits", bool, False, flags=(), help="start tasks at any rate")
 
 
 class TokenBucket:

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from bootsteps_consumer_tasks.envelope import Envelope, Plain, unpack
-from bootsteps_consumer_tasks.in_thread import call_in_thread
 from bootsteps_consumer_tasks.outcome import Report
 from bootsteps_tasks import App, Context, Ending, InvalidMessage, Run, RunSettings, Task, decode_body
 from bootsteps_tasks.canvas.chords import settle
@@ -107,6 +106,8 @@ class TaskRunner:
         """Await a coroutine here; anything else runs in a thread, where it stops nobody."""
         if task is not None and inspect.iscoroutinefunction(task.run):
             return await run.call()
+        from bootsteps_consumer_tasks.in_thread import call_in_thread
+
         result = await call_in_thread(run.call)
         return await result if inspect.isawaitable(result) else result
 

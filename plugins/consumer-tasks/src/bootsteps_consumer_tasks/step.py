@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bootsteps import (
     HUB,
@@ -16,16 +16,12 @@ from bootsteps import (
     Demand,
     KernelError,
     Runner,
-    Setting,
     Settings,
     Step,
     WorkerView,
-    deadline,
     hookimpl,
 )
 from bootsteps_consumer import CONNECTION
-from bootsteps_consumer_tasks.guard import LOST_LIMIT, REDELIVERED_LIMIT, Guard
-from bootsteps_consumer_tasks.handover import HandOver
 from bootsteps_consumer_tasks.keys import (
     ADD_TASK_QUEUE,
     APPLY_ETA_TASK,
@@ -46,61 +42,30 @@ from bootsteps_consumer_tasks.keys import (
     TASK_QUEUES,
     UPDATE_STRATEGIES,
 )
-from bootsteps_consumer_tasks.ledger import Ledger
 from bootsteps_consumer_tasks.limits import SOFT_TIME_LIMIT, TIME_LIMIT, Limits, check_tasks, demanded
-from bootsteps_consumer_tasks.poster import Poster
-from bootsteps_consumer_tasks.queues import DIRECT, PURGE, TaskQueues, direct_queue
-from bootsteps_consumer_tasks.rates import DISABLE_RATE_LIMITS, Buckets
-from bootsteps_consumer_tasks.revoked import Revoked
-from bootsteps_consumer_tasks.root import check_root
-from bootsteps_consumer_tasks.settlement import Settlement
-from bootsteps_consumer_tasks.snapshots import Snapshots
-from bootsteps_consumer_tasks.starts import Starts
-from bootsteps_consumer_tasks.strategy import Intake
-from bootsteps_consumer_tasks.state import WorkerState
-from bootsteps_consumer_tasks.taskcontrol import TaskControl
+from bootsteps_consumer_tasks.settings import (
+    DIRECT,
+    DISABLE_RATE_LIMITS,
+    EXCLUDED,
+    LOST_LIMIT,
+    PREFETCH,
+    PURGE,
+    QUEUES,
+    REDELIVERED_LIMIT,
+    UNKNOWN_DELAYS,
+)
 from bootsteps_tasks.settings import ETA_HORIZON
+
+if TYPE_CHECKING:
+    from bootsteps_consumer_tasks.ledger import Ledger
+    from bootsteps_consumer_tasks.queues import TaskQueues
+    from bootsteps_consumer_tasks.revoked import Revoked
+    from bootsteps_consumer_tasks.strategy import Intake
 
 __all__ = ["Requests", "Revokes", "RunnerStep", "Tasks"]
 
 #: Seconds that the broker has to say that it will send no more messages.
 CANCEL_S = 3.0
-
-QUEUES = Setting[tuple[str, ...]](
-    "worker_queues", tuple, (), flags=("-Q", "--queues"), help="consume from these queues; default: all of task_queues"
-)
-EXCLUDED = Setting[tuple[str, ...]](
-    "worker_exclude_queues",
-    tuple,
-    (),
-    flags=("-X", "--exclude-queues"),
-    help="of those queues consume from all but these",
-)
-PREFETCH = Setting[int](
-    "worker_prefetch_multiplier",
-    int,
-    4,
-    flags=("--prefetch-multiplier",),
-    help="messages to reserve for each running task; named, it is kept: else more for short tasks, fewer for long",
-)
-
-
-def _delays(value: Any) -> tuple[float, ...]:
-    words = [word for word in value.split(",") if word.strip()] if isinstance(value, str) else list(value)
-    found = tuple(float(word) for word in words)
-    if any(delay < 0 for delay in found):
-        raise ValueError("a delay is a number of seconds")
-    return found
-
-
-UNKNOWN_DELAYS = Setting[Any](
-    "worker_unknown_task_delays",
-    _delays,
-    (0.5, 1.0, 1.5, 2.0, 3.0),
-    unit="s",
-    flags=(),
-    help="how long a task that is unknown here waits before it goes back to its queue, each time",
-)
 
 
 class RunnerStep(Step):
@@ -111,11 +76,13 @@ class RunnerStep(Step):
     def create(self, worker: WorkerView) -> Callable[[], Runner]:
         from bootsteps_consumer_tasks.runner import TaskRunner
         from bootsteps_tasks import App
+        from bootsteps_tasks.backend import make_backends
 
         if not isinstance(worker.app, App):
             named = worker.app.spec is not None or worker.app.main is not None
             what = f"{worker.app!r} is no application with tasks" if named else "no application is named"
             raise KernelError(what, (), "name one: kernel worker -A MODULE:APP")
+        make_backends(worker.app)
         return partial(TaskRunner, worker.app, worker.hostname)
 
 
@@ -125,6 +92,8 @@ class Revokes(Step):
     provides = (REVOKED,)
 
     def create(self, worker: WorkerView) -> Revoked:
+        from bootsteps_consumer_tasks.revoked import Revoked
+
         return Revoked()
 
     def info(self, worker: WorkerView) -> dict[str, Any]:
@@ -141,12 +110,25 @@ class Requests(Step):
     settings = (QUEUES, EXCLUDED, DIRECT, PURGE, LOST_LIMIT, REDELIVERED_LIMIT, DISABLE_RATE_LIMITS)
 
     def create(self, worker: WorkerView) -> Ledger:
+        from bootsteps_consumer_tasks.ledger import Ledger
+        from bootsteps_consumer_tasks.root import check_root
+
         check_root(worker.app.conf["accept_content"], worker.app.conf.get("worker_uid"))
         ledger = Ledger(worker.get(POOL).running)
         worker.lend(REQUESTS, ledger)  # already here: others read it in their `create`
         return ledger
 
     def start(self, worker: WorkerView) -> None:
+        from bootsteps_consumer_tasks.guard import Guard
+        from bootsteps_consumer_tasks.poster import Poster
+        from bootsteps_consumer_tasks.queues import TaskQueues, direct_queue
+        from bootsteps_consumer_tasks.rates import Buckets
+        from bootsteps_consumer_tasks.settlement import Settlement
+        from bootsteps_consumer_tasks.snapshots import Snapshots
+        from bootsteps_consumer_tasks.starts import Starts
+        from bootsteps_consumer_tasks.state import WorkerState
+        from bootsteps_consumer_tasks.taskcontrol import TaskControl
+
         app, ledger, pool = worker.app, self.obj, worker.get(POOL)
         poster = Poster(app.connection)
         worker.on_stop(poster.close)
@@ -199,6 +181,7 @@ class Tasks(Step):
         return demanded(settings)
 
     def start(self, consumer: ConsumerView) -> None:
+        from bootsteps_consumer_tasks.handover import HandOver
         from bootsteps_consumer_tasks.prefetch import Prefetch, is_quorum
         from bootsteps_consumer_tasks.window import Window, can_follow, can_give_back
 
@@ -265,6 +248,8 @@ class Tasks(Step):
         consumer.lend(CANCEL_TASK_QUEUE, queues.cancel)
 
     def _make_intake(self, consumer: ConsumerView) -> Intake:
+        from bootsteps_consumer_tasks.strategy import Intake
+
         return Intake(
             consumer.app,
             consumer.hostname,
@@ -306,6 +291,8 @@ class Tasks(Step):
     def _cancel(self, consumer: ConsumerView) -> None:
         """Ask for no more messages. A broker that says nothing must not hold up the end: what comes is given back."""
 
+        from bootsteps import deadline
+
         def silent() -> KernelError:
             return KernelError(f"the broker did not answer within {CANCEL_S:g} s", (), "look after the broker")
 
@@ -329,6 +316,8 @@ class Tasks(Step):
 
 
 def _ledger(consumer: ConsumerView) -> Ledger:
+    from bootsteps_consumer_tasks.ledger import Ledger
+
     ledger = consumer.get(REQUESTS)
     assert isinstance(ledger, Ledger), "the step Requests of this distribution lends it"
     return ledger

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +50,8 @@ class EventLoop(Step):
 
 def _run_blocking(connection: Any, hub: Hub, until: Callable[[], bool]) -> None:
     """Take turns between a transport that can only block and the hub, which must then not sleep."""
+    import socket
+
     ready, signal = socket.socketpair()
     signal.send(b"1")
     hub.add_reader(ready, lambda: None)  # always readable: the hub never waits

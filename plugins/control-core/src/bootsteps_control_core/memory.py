@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from bootsteps import CommandView, KernelError, ServiceKey, Step, WorkerView, inspect_command
@@ -55,7 +54,8 @@ class MemorySamples(Step):
 def resident_bytes() -> int:
     """Return this process's resident memory, as Linux tells it. Raises `KernelError`."""
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError as exc:
         what = f"this system does not tell how much memory a process takes: {exc}"
         raise KernelError(what, ("commands memsample and memdump",), "ask the system's own tools: ps, top") from exc

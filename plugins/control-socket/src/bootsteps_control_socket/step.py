@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from bootsteps import HUB, KernelError, Setting, Step, WorkerView
 from bootsteps_consumer import CONSUMER
-from bootsteps_consumer_control import Switchboard
-from bootsteps_control_socket.folder import default_folder
-from bootsteps_control_socket.server import Server
-from bootsteps_control_socket.turns import Turns
 
 __all__ = ["ControlSocket"]
 
@@ -31,6 +25,13 @@ class ControlSocket(Step):
         return bool(worker.setting(ENABLED))
 
     def start(self, worker: WorkerView) -> None:
+        from pathlib import Path
+
+        from bootsteps_consumer_control import Switchboard
+        from bootsteps_control_socket.folder import default_folder
+        from bootsteps_control_socket.server import Server
+        from bootsteps_control_socket.turns import Turns
+
         named = worker.setting(FOLDER)
         turns = Turns(Switchboard(worker.get(CONSUMER).blueprint), worker.get(HUB).call_soon)
         server = Server(Path(named) if named else default_folder(), worker.hostname, turns.answer)

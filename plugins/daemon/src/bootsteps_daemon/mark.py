@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["LONGEST", "VARIABLE", "Mark"]
 
@@ -13,8 +13,7 @@ VARIABLE = "BOOTSTEPS_LAUNCHED"
 LONGEST = 65536
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """How this process came to be."""
 
     #: It was put into the background.

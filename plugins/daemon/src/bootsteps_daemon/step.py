@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bootsteps import Step, WorkerView, hookimpl
 from bootsteps_daemon.mark import LONGEST, VARIABLE, Mark
-from bootsteps_daemon.pidfile import Pidfile
 from bootsteps_daemon.settings import DETACH, EXECUTABLE, GID, INIT, PIDFILE, UID, UMASK
 from bootsteps_worker import expand_path
+
+if TYPE_CHECKING:
+    from bootsteps_daemon.pidfile import Pidfile
 
 __all__ = ["Daemon", "PidfileStep"]
 
@@ -81,6 +82,10 @@ class PidfileStep(Step):
         return bool(worker.setting(PIDFILE))
 
     def create(self, worker: WorkerView) -> Pidfile:
+        from pathlib import Path
+
+        from bootsteps_daemon.pidfile import Pidfile
+
         path = worker.setting(PIDFILE)
         assert path, "include_if saw to that"
         return Pidfile(Path(expand_path(path, worker.hostname)).absolute())

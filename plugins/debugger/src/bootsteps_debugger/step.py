@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import re
 import signal
 import threading
@@ -52,5 +51,7 @@ class ChildDebugger:
     @staticmethod
     @hookimpl
     def worker_process_init(app: Any) -> None:
+        import multiprocessing
+
         if CHILD.fullmatch(multiprocessing.current_process().name):
             signal.signal(signal.SIGUSR2, _handler(WAIT.default if app is None else app.conf.get(WAIT)))

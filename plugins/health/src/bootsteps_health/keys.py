@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bootsteps import ServiceKey
-from bootsteps_health.state import HealthState
+
+if TYPE_CHECKING:
+    from bootsteps_health.state import HealthState
 
 __all__ = ["HEALTH"]
 
-HEALTH = ServiceKey[HealthState]("health")
+HEALTH: ServiceKey[HealthState] = ServiceKey("health")

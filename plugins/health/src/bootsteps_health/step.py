@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import socket
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bootsteps import HUB, POOL, TIMER, KernelError, Setting, SettingError, Step, WorkerView, hookimpl
 from bootsteps_health.keys import HEALTH
-from bootsteps_health.probe import default_folder
-from bootsteps_health.state import HealthState
+
+if TYPE_CHECKING:
+    import socket
+
+    from bootsteps_health.state import HealthState
 
 __all__ = ["Health"]
 
@@ -55,6 +56,8 @@ class Health(Step):
     _state: HealthState | None = None
 
     def start(self, worker: WorkerView) -> None:
+        from bootsteps_health.state import HealthState
+
         pool: Any = worker.get(POOL, None)
         in_loop = getattr(pool, "runs_in_loop", False)
         limit_s = worker.setting(LIMIT)
@@ -88,6 +91,9 @@ class Health(Step):
     def _listen_on_socket(self, worker: WorkerView, state: HealthState) -> None:
         if not worker.setting(SOCKET):
             return
+        from pathlib import Path
+
+        from bootsteps_health.probe import default_folder
         from bootsteps_health.server import on_socket
 
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import select
 import signal
@@ -97,6 +98,7 @@ class Crew:
         """Start so many children. Does not wait until they are ready."""
         self._stopping = False
         self._descriptors = Descriptors()
+        gc.freeze()  # what there is now the children share, as long as no collector writes to it: also ours
         self.grow(size)
 
     def grow(self, n: int) -> None:

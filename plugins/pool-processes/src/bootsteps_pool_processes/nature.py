@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bootsteps import Runner
-from bootsteps_pool_processes.recycle import Recycling
-from bootsteps_pool_processes.shared import Claims, Slot
+from bootsteps_pool_processes.settings import CAPABILITIES, START_LIMIT_S
 
-__all__ = ["CAPABILITIES", "START_LIMIT_S", "START_METHODS", "Equipment", "Nature"]
+if TYPE_CHECKING:
+    import socket
 
-#: What every pool of child processes can do.
-CAPABILITIES = frozenset(
-    {"terminate", "grow", "shrink", "restart", "hard_limit", "soft_limit", "max_tasks", "max_memory", "max_memory_hard"}
-)
-START_METHODS = ("fork", "spawn", "forkserver")
-#: Long, since tasks may load large models at the start; a child that hangs there is worth nothing all the same.
-START_LIMIT_S = 120.0
+    from bootsteps import Runner
+    from bootsteps_pool_processes.recycle import Recycling
+    from bootsteps_pool_processes.shared import Claims, Slot
+
+__all__ = ["Equipment", "Nature"]
 
 
 @dataclass(frozen=True, slots=True)

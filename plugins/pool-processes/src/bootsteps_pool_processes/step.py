@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bootsteps import (
     HUB,
@@ -20,12 +19,13 @@ from bootsteps import (
     StartStopStep,
     WorkerView,
 )
-from bootsteps.cores import usable_cores
-from bootsteps_pool_processes.launch import check_picklable
-from bootsteps_pool_processes.nature import CAPABILITIES, START_LIMIT_S, START_METHODS, Nature
-from bootsteps_pool_processes.pool import ProcessPool
-from bootsteps_pool_processes.recycle import Recycling, used_by
-from bootsteps_pool_processes.wide import CHILD_MOST, ConcurrentPool
+from bootsteps_pool_processes.settings import CAPABILITIES, CHILDREN, HARD_MEMORY, START_LIMIT, START_METHOD
+
+if TYPE_CHECKING:
+    from bootsteps_pool_processes.nature import Nature
+    from bootsteps_pool_processes.pool import ProcessPool
+    from bootsteps_pool_processes.recycle import Recycling
+    from bootsteps_pool_processes.wide import ConcurrentPool
 
 __all__ = ["CHILDREN", "HARD_MEMORY", "START_LIMIT", "START_METHOD", "ChildrenStep", "ConcurrentStep", "positive"]
 
@@ -33,44 +33,6 @@ __all__ = ["CHILDREN", "HARD_MEMORY", "START_LIMIT", "START_METHOD", "ChildrenSt
 KILLING_S = 8.0
 #: Read by others, and told in `info` as Celery's pools do: soft, hard.
 LIMITS = ("task_soft_time_limit", "task_time_limit")
-
-
-def _start_method(value: str) -> str:
-    if value not in START_METHODS:
-        raise ValueError(f"it is one of {', '.join(START_METHODS)}")
-    return value
-
-
-START_METHOD = Setting[str](
-    "worker_pool_start_method",
-    _start_method,
-    "fork",
-    flags=("--pool-start-method",),
-    help="how children come to be: fork (fast), spawn (fresh interpreters), forkserver (forked from a fresh one)",
-)
-HARD_MEMORY = Setting[int | None](
-    "worker_max_memory_per_child_hard",
-    int,
-    None,
-    unit="KiB",
-    flags=("--max-memory-per-child-hard",),
-    help="kill a pool child that uses more than so many KiB of memory, also in the midst of a task (Linux)",
-)
-START_LIMIT = Setting[float](
-    "worker_proc_alive_timeout",
-    float,
-    START_LIMIT_S,
-    unit="s",
-    flags=(),
-    help="kill and replace a pool child that is not ready for its first task after so long",
-)
-CHILDREN = Setting[int](
-    "worker_pool_children",
-    int,
-    1,
-    flags=("--pool-children",),
-    help="how many processes share the tasks of a pool whose processes run many at one time",
-)
 
 
 class ChildrenStep(StartStopStep):
@@ -93,29 +55,33 @@ class ChildrenStep(StartStopStep):
         raise AssertionError("a step of a pool says what its children are")
 
     def create(self, worker: WorkerView) -> ProcessPool:
+        from bootsteps.cores import usable_cores
+        from bootsteps_pool_processes.pool import ProcessPool
+
         size = positive(worker, WORKER_CONCURRENCY, "-c 1, or leave it out: one per core")
         return self._make(ProcessPool, worker, size or usable_cores())
 
     def _make(self, kind: Callable[..., ProcessPool], worker: WorkerView, children: int, **more: Any) -> ProcessPool:
+        nature, make_runner = self._checked_nature(worker), worker.get(RUNNER)
+        if nature.start_method != "fork":
+            from bootsteps_pool_processes.launch import check_picklable
+
+            check_picklable(make_runner, nature.start_method)
+        loop = worker.get(HUB), worker.get(TIMER)
+        told = worker.log, worker.hooks.announce
+        limits = tuple(worker.app.conf.get(name) for name in LIMITS)
+        return kind(*loop, make_runner, children, *told, _recycling(worker), nature, limits, **more)
+
+    def _checked_nature(self, worker: WorkerView) -> Nature:
+        from dataclasses import replace
+
         limit = worker.setting(START_LIMIT)
         if limit <= 0:
             raise SettingError(f"{START_LIMIT.name} is {limit:g}, and must be more than 0", (), "leave it out")
         nature = replace(self.nature(worker), start_limit_s=limit)
-        make_runner = worker.get(RUNNER)
         if nature.start_method == "forkserver" and not hasattr(os, "pidfd_open"):
             raise SettingError("the start method 'forkserver' needs Linux", (), "--pool-start-method spawn")
-        if nature.start_method != "fork":
-            check_picklable(make_runner, nature.start_method)
-        tasks = positive(worker, WORKER_MAX_TASKS_PER_CHILD)
-        memory = positive(worker, WORKER_MAX_MEMORY_PER_CHILD)
-        recycling = Recycling(tasks, memory, positive(worker, HARD_MEMORY))
-        if recycling.hard_memory_kib is not None and used_by("self") is None:
-            what = f"{HARD_MEMORY.name} needs /proc to see what a child uses, and here is none"
-            raise SettingError(what, (), f"{WORKER_MAX_MEMORY_PER_CHILD.name} works everywhere, after a task")
-        loop = worker.get(HUB), worker.get(TIMER)
-        told = worker.log, worker.hooks.announce
-        limits = tuple(worker.app.conf.get(name) for name in LIMITS)
-        return kind(*loop, make_runner, children, *told, recycling, nature, limits, **more)
+        return nature
 
     def start(self, worker: WorkerView) -> None:
         worker.on_stop(self.obj.terminate)  # after half a start, and for what a stop leaves
@@ -138,17 +104,36 @@ class ConcurrentStep(ChildrenStep):
     """Base of the steps whose children run many jobs at one time."""
 
     settings = (*ChildrenStep.settings, CHILDREN)
-    kind: ClassVar[type[ConcurrentPool]] = ConcurrentPool
     #: How many jobs run at one time when nobody says.
     default_places = 100
 
+    def kind(self) -> type[ConcurrentPool]:
+        """Return the class of the pool."""
+        from bootsteps_pool_processes.wide import ConcurrentPool
+
+        return ConcurrentPool
+
     def create(self, worker: WorkerView) -> ProcessPool:
+        from bootsteps_pool_processes.wide import CHILD_MOST
+
         places = positive(worker, WORKER_CONCURRENCY, "-c 1, or leave it out") or self.default_places
         children = min(positive(worker, CHILDREN) or 1, places)
         if places > children * CHILD_MOST:
             what = f"worker_concurrency is {places}, and a child runs {CHILD_MOST} tasks at most"
             raise SettingError(what, (), f"--pool-children {-(-places // CHILD_MOST)}")
-        return self._make(self.kind, worker, children, places=places)
+        return self._make(self.kind(), worker, children, places=places)
+
+
+def _recycling(worker: WorkerView) -> Recycling:
+    from bootsteps_pool_processes.recycle import Recycling, used_by
+
+    tasks = positive(worker, WORKER_MAX_TASKS_PER_CHILD)
+    memory = positive(worker, WORKER_MAX_MEMORY_PER_CHILD)
+    recycling = Recycling(tasks, memory, positive(worker, HARD_MEMORY))
+    if recycling.hard_memory_kib is not None and used_by("self") is None:
+        what = f"{HARD_MEMORY.name} needs /proc to see what a child uses, and here is none"
+        raise SettingError(what, (), f"{WORKER_MAX_MEMORY_PER_CHILD.name} works everywhere, after a task")
+    return recycling
 
 
 def positive(worker: WorkerView, setting: Setting[Any], fix: str = "leave it out for no limit") -> int | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bootsteps import TIMER, KernelError, Setting, Step, WorkerView
 from bootsteps_consumer_tasks import REVOKED
 from bootsteps_statedb.keys import STATEDB
-from bootsteps_statedb.store import StateDB
-from bootsteps_worker import expand_path
+
+if TYPE_CHECKING:
+    from bootsteps_statedb.store import StateDB
 
 __all__ = ["StateDBStep"]
 
@@ -39,6 +39,11 @@ class StateDBStep(Step):
         return bool(worker.setting(STATE_DB))
 
     def create(self, worker: WorkerView) -> StateDB:
+        from pathlib import Path
+
+        from bootsteps_statedb.store import StateDB
+        from bootsteps_worker import expand_path
+
         path = worker.setting(STATE_DB)
         assert path, "include_if saw to that"
         return StateDB(Path(expand_path(path, worker.hostname)).absolute())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 
 __all__ = ["tell"]
 
@@ -18,6 +17,8 @@ def tell(*lines: str) -> bool:
         return False
     if address.startswith("@"):
         address = "\0" + address[1:]  # Linux's abstract names
+    import socket
+
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as outlet:
         try:
             outlet.settimeout(1.0)

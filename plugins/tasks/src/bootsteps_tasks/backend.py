@@ -8,7 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
-from bootsteps.errors import MissingRequirement, WrongType
+from bootsteps.errors import KernelError, MissingRequirement, WrongType
 from bootsteps_tasks.content import content_types
 from bootsteps_tasks.places import default_url, installed, load_scheme, mask_url, scheme_of, unknown_scheme
 from bootsteps_tasks.remote import exception_from_meta, exception_to_meta
@@ -31,6 +31,7 @@ __all__ = [
     "encode_result",
     "exception_from_meta",
     "exception_to_meta",
+    "make_backends",
     "meta",
     "newest",
     "open_backend",
@@ -256,6 +257,17 @@ def open_backend(app: App, url: str | None = None) -> Backend:
         )
     found: Backend = factory(app, url)
     return found
+
+
+def make_backends(app: App) -> None:
+    """Make the backends of the registered tasks that have results: what they import, forked children share then.
+
+    A child makes its own all the same. One that cannot be made is told by who stores the first result.
+    """
+    for task in app.tasks.values():
+        if not task.ignore_result:
+            with suppress(KernelError):
+                app.backend_of(task)
 
 
 def reply_queue(app: App) -> str | None:

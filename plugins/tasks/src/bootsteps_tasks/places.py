@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bootsteps import Catalogue, KernelError, scan
-from bootsteps.discovery import Broken
+from bootsteps import Catalogue, KernelError
+from bootsteps.discovery import Broken, scan_once
 from bootsteps.errors import DuplicateName, UnknownName, did_you_mean
 
 __all__ = ["catalogue", "default_url", "installed", "load_scheme", "mask_url", "scheme_of", "state_folder"]
@@ -47,7 +47,7 @@ def default_url(main: str | None, file: str) -> str:
 @cache
 def catalogue() -> Catalogue:
     """The installed plugins; one scan per process."""
-    return Catalogue(scan())
+    return Catalogue(scan_once())
 
 
 def installed(group: str) -> set[str]:

@@ -3,62 +3,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
-
-import redis
-from kombu.transport import redis as kombu_redis
-from kombu.transport import virtual
-from kombu.utils.scheduling import cycle_by_name
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from bootsteps_transport_redis.codec import encode
 from bootsteps_transport_redis.expiring import Expiring
 from bootsteps_transport_redis.keys import Keys
-from bootsteps_transport_redis.link import Command, Link
+from bootsteps_transport_redis.naming import NamedKeys
+from bootsteps_transport_redis.scripts import BIND_FOR_A_TIME, DROP_BINDINGS
+from bootsteps_transport_redis.wire import Command
 
 if TYPE_CHECKING:
+    from bootsteps_transport_redis.connection import Wire
+    from bootsteps_transport_redis.link import Link
     from bootsteps_transport_redis.transport import Transport
 
 __all__ = ["DeclaringChannel"]
 
-#: Seconds until a socket that says nothing is given up, unless the options say otherwise.
-SOCKET_TIMEOUT_S = 5.0
 #: Seconds between two looks for queues that expired, by each channel that consumes.
 DROP_EVERY_S = 10.0
+#: And between two looks for bindings of others that nobody has refreshed; so many of them at once (kombu's numbers).
+SWEEP_BINDINGS_EVERY_S, SWEEP_BINDINGS_MOST = 60.0, 100
 
 
-class DeclaringChannel(kombu_redis.Channel):
-    """Takes from kombu's channel its options, the parameters of a connection and the names of its keys.
-
-    Everything that is sent goes over the transport's one link, not over connections of the channel's.
-    """
+class DeclaringChannel(NamedKeys):
+    """Everything that is sent goes over the transport's one link, not over connections of the channel's."""
 
     supports_batch_publish = True
     #: How many heard the last message that this channel published to a fanout exchange; None before the first.
     heard_by: int | None = None
-    socket_timeout: Any = SOCKET_TIMEOUT_S
-    socket_connect_timeout: Any = SOCKET_TIMEOUT_S
 
     _link: Link
 
     def __init__(self, connection: Transport, **kwargs: Any) -> None:
-        virtual.Channel.__init__(self, connection, **kwargs)  # past kombu's, which connects and registers
-        self._registered = False
-        self._sentinel_manager = self._async_sentinel_manager = None
-        self._expires: dict[str, int] = {}
-        self._fanout_queues: dict[str, tuple[str, str]] = {}
-        self.auto_delete_queues: set[str] = set()
+        super().__init__(connection, **kwargs)
         self._refreshed_at = self._swept_at = self._dropped_at = float("-inf")
-        self._queue_cycle = cycle_by_name(self.queue_order_strategy)()
-        if not self.fanout_prefix:
-            self.keyprefix_fanout = ""
-        elif isinstance(self.fanout_prefix, str):
-            self.keyprefix_fanout = self.fanout_prefix
-        # kombu does it when a channel makes a pool, which only the first one does here.
-        self.keyprefix_fanout = self.keyprefix_fanout.format(db=self._connparams()["db"])
         #: Binding tables that were read for the batch that is being published.
         self._tables: dict[str, list[tuple[str, ...]]] | None = None
         self._known = connection.known
@@ -71,17 +51,20 @@ class DeclaringChannel(kombu_redis.Channel):
         )
         self._expiring = Expiring(self._link, self.keys.expiring)
 
-    def make_pool(self) -> redis.ConnectionPool:
-        """Return a pool that knows how to connect; the transport makes its connections with it."""
-        return cast(redis.ConnectionPool, self._get_pool())
+    def connector(self) -> Callable[..., Wire]:
+        """Return what makes the transport's connections; it takes the number of the protocol."""
+        from functools import partial
 
-    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
-        params: dict[str, Any] = super()._connparams(asynchronous=False)
-        params.pop("retry_on_timeout", None)
-        # An operation that failed may have been done: who called knows whether to try again.
-        params["retry"] = Retry(NoBackoff(), 0)
-        params["health_check_interval"] = 0
-        return params
+        from bootsteps_transport_redis.addressing import address_of
+        from bootsteps_transport_redis.connection import Connection
+
+        address = address_of(self)
+        return self._borrowed() if address is None else partial(Connection, address)
+
+    def _borrowed(self) -> Callable[..., Wire]:
+        from bootsteps_transport_redis.borrowed import connector
+
+        return connector(self)
 
     def _lists(self, queue: str) -> list[str]:
         """Return the keys of a queue's lists, the most urgent first."""
@@ -149,8 +132,8 @@ class DeclaringChannel(kombu_redis.Channel):
     def _commands(self, message: dict[str, Any], exchange: str, routing_key: str) -> list[Command]:
         self._inplace_augment_message(message, exchange, routing_key)
         if exchange and self.typeof(exchange).type == "fanout":
-            text, topics = encode(message), self._get_publish_topics(exchange, routing_key)
-            return [("PUBLISH", self.global_keyprefix + topic, text) for topic in topics]
+            topic = self._get_publish_topic(exchange, routing_key)
+            return [("PUBLISH", self.global_keyprefix + topic, encode(message))]
         return self._pushes(message, [queue for queue in self._lookup(exchange, routing_key) if queue])
 
     def _pushes(self, message: dict[str, Any], queues: Sequence[str]) -> list[Command]:
@@ -218,7 +201,7 @@ class DeclaringChannel(kombu_redis.Channel):
 
     def _binding(self, table: str, exchange: str, member: str, queue: str) -> tuple[str, list[str], list[Any]]:
         deadlines = self.global_keyprefix + self.keyprefix_binding_deadlines
-        return kombu_redis.REFRESH_BINDING, [table, deadlines], [member, exchange, self._binding_ttl(queue)]
+        return BIND_FOR_A_TIME, [table, deadlines], [member, exchange, self._binding_ttl(queue)]
 
     def refresh_expiring(self, queues: Sequence[str]) -> None:
         """Keep queues that expire, and what binds them, while they are consumed; and kombu's own house clean."""
@@ -236,13 +219,13 @@ class DeclaringChannel(kombu_redis.Channel):
             for queue in queues:
                 for exchange, table, member in self._bindings_of(queue):
                     self._link.script(*self._binding(table, exchange, member, queue))
-        if now - self._swept_at >= kombu_redis.BINDING_SWEEP_INTERVAL:
+        if now - self._swept_at >= SWEEP_BINDINGS_EVERY_S:
             self._swept_at = now
             prefixes = [
                 self.global_keyprefix + p % "" for p in (self.keyprefix_queue, self.keyprefix_binding_permanent)
             ]
             deadlines = self.global_keyprefix + self.keyprefix_binding_deadlines
-            self._link.script(kombu_redis.SWEEP_BINDINGS, [deadlines], [*prefixes, 100])
+            self._link.script(DROP_BINDINGS, [deadlines], [*prefixes, SWEEP_BINDINGS_MOST])
 
     def _bindings_of(self, queue: str) -> Iterator[tuple[str, str, str]]:
         """The exchange, its table's key and the table's entry of each binding."""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bootsteps_transport_redis.link import Command, Link
+    from bootsteps_transport_redis.link import Link
+from bootsteps_transport_redis.wire import Command
 
 __all__ = ["Expiring"]
 

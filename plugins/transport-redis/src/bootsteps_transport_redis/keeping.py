@@ -19,6 +19,7 @@ from bootsteps_transport_redis.waking import Waker
 
 if TYPE_CHECKING:
     from bootsteps_transport_redis.channel import Channel
+    from bootsteps_transport_redis.connection import Wire
 
 __all__ = ["LEASE_S", "Keeping"]
 
@@ -49,7 +50,8 @@ class Keeping:
         self.lease_s = LEASE_S
         #: Seconds to wait for each answer while all is closed; None = as ever.
         self.closing_s: float | None = None
-        self._pool: Any = None
+        #: Makes a connection that connects when it is told to; None while there is no channel.
+        self._connect: Callable[..., Wire] | None = None
         self._sweeper: Sweeper
         self._listeners: dict[bytes, list[tuple[Channel, str]]] = {}
         self._keeper: Keeper | None = None
@@ -57,11 +59,11 @@ class Keeping:
 
     def open(self, channel: Channel) -> Link:
         """Return the connection for commands; the first channel knows how to make it."""
-        if self._pool is not None and self.pid == os.getpid():
+        if self._connect is not None and self.pid == os.getpid():
             return self.link
         self.pid = os.getpid()
-        self._pool = pool = channel.make_pool()
-        patience_s = pool.connection_kwargs.get("socket_timeout") or 5.0
+        self._connect = channel.connector()
+        patience_s = channel.socket_timeout or 5.0
         self.visibility_s = float(channel.visibility_timeout)
         self.lease_s = float((self.client.transport_options or {}).get("lease", LEASE_S))
         prefix = channel.global_keyprefix
@@ -70,7 +72,7 @@ class Keeping:
         try:
             link.ping()
         except BaseException:
-            self._pool = None
+            self._connect = None
             link.close()
             raise
         self.link, self._keys = link, keys
@@ -81,21 +83,14 @@ class Keeping:
         self._sweeper = Sweeper(link, self.visibility_s)
         return link
 
-    def _connect(self, **more: Any) -> Any:
-        """Return a connection that connects when it is first used."""
-        pool = self._pool
-        # Without redis-py's handling of maintenance: it wants one of its pools, and its own parser.
-        kwargs = {k: v for k, v in pool.connection_kwargs.items() if not k.startswith("maint_notifications")}
-        return pool.connection_class(**{**kwargs, "protocol": 2, **more})
-
     def hurry(self) -> None:
         """Wait no longer for each answer than whoever closes wants to."""
-        if self.closing_s is not None and self._pool is not None:
+        if self.closing_s is not None and self._connect is not None:
             self.link.hurry(self.closing_s)
 
     def hang_up(self) -> None:
         """Give up the lease and close all connections."""
-        if self._pool is None:
+        if self._connect is None:
             return
         keeper, self._keeper = self._keeper, None
         self.hurry()
@@ -109,7 +104,7 @@ class Keeping:
             self.lease.holder = ""
             for connection in (self.link, self.waker, self.listener):
                 connection.close()
-            self._pool = None
+            self._connect = None
             self._listeners.clear()
 
     def keep_lease(self, healthy: Callable[[], bool] | None = None, in_thread: bool = False) -> None:
@@ -120,6 +115,7 @@ class Keeping:
         """
         self._healthy = healthy or self._healthy
         if in_thread and self._keeper is None:
+            assert self._connect is not None, "there is a connection"
             self.lease.seconds = min(self.lease_s, self.visibility_s)
             self._keeper = Keeper(Link(self._connect), self.lease, self._healthy, max(min(self.lease_s / 3, 5.0), 0.1))
 
@@ -130,7 +126,7 @@ class Keeping:
     def beat_when_due(self) -> None:
         """Renew the lease, bring back what nobody holds, and see whether the server still hears us."""
         now = monotonic()
-        if self._pool is None or now < self.next_beat:
+        if self._connect is None or now < self.next_beat:
             return
         beat_s = self.lease.beat_s
         self.next_beat = now + beat_s

@@ -9,9 +9,7 @@ from threading import Event, Thread
 from time import monotonic
 from uuid import uuid4
 
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
-
+from bootsteps_transport_redis.errors import ConnectionLost, RedisError
 from bootsteps_transport_redis.keys import Keys
 from bootsteps_transport_redis.link import Link
 from bootsteps_transport_redis.scripts import RENEW
@@ -19,7 +17,7 @@ from bootsteps_transport_redis.scripts import RENEW
 __all__ = ["Keeper", "Lease", "LeaseLost"]
 
 
-class LeaseLost(RedisConnectionError):
+class LeaseLost(ConnectionLost):
     """We were away for too long, and others have what we held: as bad as a lost connection, and cured like one."""
 
     def __init__(self) -> None:

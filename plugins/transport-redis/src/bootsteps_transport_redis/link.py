@@ -8,26 +8,22 @@ from collections.abc import Callable, Sequence
 from threading import RLock
 from typing import Any
 
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from bootsteps_transport_redis.connection import Wire
+from bootsteps_transport_redis.errors import ConnectionLost, NoScript, Refused, ServerSilent
+from bootsteps_transport_redis.wire import Command
 
-__all__ = ["Command", "Link"]
-
-#: A command and its arguments.
-Command = Sequence[Any]
+__all__ = ["Link"]
 
 
 class Link:
     """Sends commands and waits for their answers, no longer than the socket's timeout. Safe from any thread.
 
-    redis-py's connection does sockets, TLS, authentication and parsing; its client, which costs as much again for each
-    command, is left out. A connection that broke stays broken until the next command, which makes another.
+    A connection that broke stays broken until the next command, which makes another.
     """
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
+    def __init__(self, connect: Callable[[], Wire]) -> None:
         self._connect = connect
-        self._connection: Any = None
+        self._connection: Wire | None = None
         self._patience_s: float | None = None
         #: The server took a command and did not answer in time: it may be stopped, or cut off without a word.
         self.silent = False
@@ -39,16 +35,16 @@ class Link:
         """Check that there is a Redis at the other end, and that it is well. Raises `ConnectionError`."""
         answer = self.call("PING")
         if answer not in (b"PONG", "PONG"):
-            raise RedisConnectionError(f"the server answered a PING with {answer!r}: is it a Redis?")
+            raise ConnectionLost(f"the server answered a PING with {answer!r}: is it a Redis?")
 
     def call(self, *command: Any) -> Any:
         """Return the answer to one command; an error that the server answers is raised."""
         with self._lock:
             connection = self._opened()
             try:
-                connection.send_packed_command(connection.pack_command(*command), check_health=False)
-                answer = connection.read_response()
-            except ResponseError:
+                connection.send(command)
+                answer = connection.receive()
+            except Refused:
                 raise
             except BaseException as exc:
                 self._drop(exc)
@@ -61,13 +57,13 @@ class Link:
         with self._lock:
             connection = self._opened()
             try:
-                connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+                connection.send(*commands)
                 answers = [self._answer(connection) for _ in commands]
             except BaseException as exc:
                 self._drop(exc)
                 raise
         for answer in answers:
-            if isinstance(answer, ResponseError):
+            if isinstance(answer, Refused):
                 raise answer
         return answers
 
@@ -78,7 +74,7 @@ class Link:
             sha = self._shas[text] = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         try:
             return self.call("EVALSHA", sha, len(keys), *keys, *arguments)
-        except NoScriptError:  # a new server, or one that lost its scripts
+        except NoScript:  # a new server, or one that lost its scripts
             return self.call("EVAL", text, len(keys), *keys, *arguments)
 
     def now(self) -> float:
@@ -90,50 +86,44 @@ class Link:
         """From now on wait no longer than this for an answer."""
         self._patience_s = seconds
         if self._connection is not None:
-            _limit(self._connection, seconds)
+            self._connection.limit(seconds)
 
     def close(self) -> None:
         """Close the connection."""
         with self._lock:
             self._drop()
 
-    def _opened(self) -> Any:
+    def _opened(self) -> Wire:
         pid = os.getpid()
         if pid != self._pid:
-            # A forked child: the socket is the parent's, and redis-py closes our end of it only.
+            # A forked child: the socket is the parent's, and only our end of it is closed.
             self._drop()
             self._pid = pid
         if self._connection is None:
             self._connection = self._connected()
         return self._connection
 
-    def _connected(self) -> Any:
+    def _connected(self) -> Wire:
         connection = self._connect()
         if self._patience_s is not None:
-            connection.socket_timeout = connection.socket_connect_timeout = self._patience_s
+            connection.limit(self._patience_s)
         try:
             connection.connect()  # not left to the first command: by Sentinel that would go to the wrong place
-        except RedisTimeoutError:
+        except ServerSilent:
             self.silent = True
             raise
         return connection
 
     def _drop(self, error: BaseException | None = None) -> None:
         """Hang up: an answer may be on its way that nobody waits for."""
-        self.silent = self.silent or isinstance(error, RedisTimeoutError)
+        self.silent = self.silent or isinstance(error, ServerSilent)
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.disconnect()
+            connection.close()
 
     @staticmethod
-    def _answer(connection: Any) -> Any:
+    def _answer(connection: Wire) -> Any:
         try:
-            return connection.read_response()
-        except ResponseError as exc:
+            return connection.receive()
+        except Refused as exc:
             return exc
-
-
-def _limit(connection: Any, seconds: float) -> None:
-    connection.socket_timeout = seconds
-    if connection._sock is not None:
-        connection._sock.settimeout(seconds)

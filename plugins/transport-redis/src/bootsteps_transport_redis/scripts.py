@@ -7,7 +7,7 @@ place. What a holder has is also a member of its own set, so that nobody must lo
 
 from __future__ import annotations
 
-__all__ = ["DEFER", "GIVE_BACK", "PUT_BACK", "RENEW", "RESERVE", "SETTLE", "SWEEP"]
+__all__ = ["BIND_FOR_A_TIME", "DEFER", "DROP_BINDINGS", "GIVE_BACK", "PUT_BACK", "RENEW", "RESERVE", "SETTLE", "SWEEP"]
 
 NOW = """
 local clock = redis.call('TIME')
@@ -224,5 +224,31 @@ if left > 0 then
     report('', redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now - tonumber(ARGV[1]), 'LIMIT', 0, left))
 end
 return found
+"""
+)
+
+#: KEYS: an exchange's bindings, the deadlines of kombu's. ARGV: the binding, the exchange, milliseconds. The deadline
+#: of an exchange is never brought forward. It is a score in milliseconds: kombu's workers read it, too.
+BIND_FOR_A_TIME = (
+    NOW
+    + """
+redis.call('SADD', KEYS[1], ARGV[1])
+return redis.call('ZADD', KEYS[2], 'GT', math.floor(now * 1000) + tonumber(ARGV[3]), ARGV[2])
+"""
+)
+
+#: KEYS: those deadlines. ARGV: what the names of bindings and of bindings for good begin with, how many at most.
+#: Deletes the bindings of exchanges whose deadline is over, but for those where a queue is bound for good. Returns how
+#: many deadlines were over.
+DROP_BINDINGS = (
+    NOW
+    + """
+local late = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', math.floor(now * 1000), 'LIMIT', 0, tonumber(ARGV[3]))
+for i = 1, #late do
+    local forever = redis.call('EXISTS', ARGV[2] .. late[i]) > 0
+    if not forever then redis.call('DEL', ARGV[1] .. late[i]) end
+    redis.call('ZREM', KEYS[1], late[i])
+end
+return #late
 """
 )

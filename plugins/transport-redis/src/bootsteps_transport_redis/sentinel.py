@@ -1,14 +1,16 @@
-# mypy: disable-error-code="no-untyped-call,misc"
+# mypy: disable-error-code="misc"
 """The same transport, whose server is the master that Redis Sentinel names."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from kombu.transport import redis as kombu_redis
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from bootsteps_transport_redis.channel import Channel
 from bootsteps_transport_redis.transport import Transport
+
+if TYPE_CHECKING:
+    from bootsteps_transport_redis.connection import Wire
 
 __all__ = ["SentinelTransport"]
 
@@ -16,20 +18,19 @@ __all__ = ["SentinelTransport"]
 class SentinelChannel(Channel):
     """A channel on the present master."""
 
+    master_name: Any = None
+    min_other_sentinels: Any = 0
+    sentinel_kwargs: Any = None
     from_transport_options: Any = (
         *Channel.from_transport_options,
         "master_name",
         "min_other_sentinels",
         "sentinel_kwargs",
     )
-    connection_class: Any = kombu_redis.SentinelChannel.connection_class
-    connection_class_ssl: Any = kombu_redis.SentinelChannel.connection_class_ssl
-    _sentinel_managed_pool = kombu_redis.SentinelChannel._sentinel_managed_pool
 
-    def _get_pool(self, asynchronous: bool = False) -> Any:
-        params = self._connparams()
-        self.keyprefix_fanout = self.keyprefix_fanout.format(db=params["db"])
-        return self._sentinel_managed_pool()
+    def connector(self) -> Callable[..., Wire]:
+        """Return what asks the sentinels, and connects."""
+        return self._borrowed()
 
 
 class SentinelTransport(Transport):

@@ -13,11 +13,10 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any
 
-import redis
 from kombu.transport import virtual
-from redis import exceptions
 
 from bootsteps_transport_redis.channel import Channel as RedisChannel
+from bootsteps_transport_redis.errors import ConnectionLost, Refused
 from bootsteps_transport_redis.keeping import Keeping
 from bootsteps_transport_redis.looping import Looping
 
@@ -51,15 +50,9 @@ class Transport(Looping, Keeping, virtual.Transport, metaclass=Named):
     connection_errors: Any = (
         *virtual.Transport.connection_errors,
         OSError,
-        exceptions.ConnectionError,
-        exceptions.TimeoutError,
+        ConnectionLost,
     )
-    channel_errors: Any = (
-        *virtual.Transport.channel_errors,
-        exceptions.DataError,
-        exceptions.InvalidResponse,
-        exceptions.ResponseError,
-    )
+    channel_errors: Any = (*virtual.Transport.channel_errors, Refused)
     implements = virtual.Transport.implements.extend(
         asynchronous=True,
         batch_publish=True,
@@ -124,7 +117,9 @@ class Transport(Looping, Keeping, virtual.Transport, metaclass=Named):
 
     def driver_version(self) -> str:
         """Return the version of redis-py."""
-        return str(redis.__version__)
+        from importlib.metadata import version
+
+        return version("redis")
 
     # -- blocking
 

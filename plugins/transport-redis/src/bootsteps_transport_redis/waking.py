@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from bootsteps_transport_redis.connection import Wire
+from bootsteps_transport_redis.errors import ConnectionLost, Refused
+from bootsteps_transport_redis.wire import pack
 
 __all__ = ["Waker"]
 
@@ -24,10 +25,10 @@ class Waker:
     blocking pop would wake as fast, but take a message that dies with us before it is registered.
     """
 
-    def __init__(self, connect: Callable[[], Any], patience_s: float) -> None:
+    def __init__(self, connect: Callable[[], Wire], patience_s: float) -> None:
         self._connect = connect
         self._patience_s = patience_s
-        self._connection: Any = None
+        self._connection: Wire | None = None
         self._socket: Any = None
         self._asked_at: float | None = None
         self._keys: Sequence[str] = ()
@@ -51,8 +52,7 @@ class Waker:
             return
         self._keys = keys
         self._asked_at = self._asked_at or monotonic()
-        for packed in self._connection.pack_command("EXISTS", *keys):
-            self._send(packed)
+        self._send(pack([("EXISTS", *keys)]))
 
     def disarm(self) -> None:
         """What is heard from now on is of no use: other keys will be asked for."""
@@ -72,7 +72,7 @@ class Waker:
     def check(self) -> None:
         """Ask whether the server still hears us. Raises `ConnectionError` when it has not answered for too long."""
         if self._asked_at is not None and monotonic() - self._asked_at > self._patience_s:
-            raise RedisConnectionError(f"no answer on the waiting connection for {self._patience_s:g} s")
+            raise ConnectionLost(f"no answer on the waiting connection for {self._patience_s:g} s")
         if self._keys:
             self.arm(self._keys)
 
@@ -81,27 +81,27 @@ class Waker:
         connection, self._connection, self._socket = self._connection, None, None
         self._keys, self._asked_at = (), None
         if connection is not None:
-            connection.disconnect()
+            connection.close()
 
     def _open(self) -> None:
         connection = self._connect()
         connection.connect()
         try:
-            connection.send_command("CLIENT", "TRACKING", "ON", check_health=False)
-            connection.read_response()
-        except ResponseError as exc:
+            connection.send(("CLIENT", "TRACKING", "ON"))
+            connection.receive()
+        except Refused as exc:
             logger.warning("this server cannot wake a consumer (%s): it is asked 20 times a second", exc)
-            connection.disconnect()
+            connection.close()
             self.blind = True
             return
-        self._connection, self._socket = connection, connection._sock
+        self._connection, self._socket = connection, connection.socket
         self._socket.settimeout(0)
 
     def _send(self, packed: bytes) -> None:
         try:
             self._socket.sendall(packed)
         except (OSError, ValueError) as exc:  # also when the buffer is full: it takes no answer for so long
-            raise RedisConnectionError(f"the waiting connection broke: {exc}") from exc
+            raise ConnectionLost(f"the waiting connection broke: {exc}") from exc
 
     def _receive(self) -> bytes:
         parts: list[bytes] = []
@@ -111,7 +111,7 @@ class Waker:
             except (BlockingIOError, ssl.SSLWantReadError):
                 return b"".join(parts)
             except OSError as exc:
-                raise RedisConnectionError(f"the waiting connection broke: {exc}") from exc
+                raise ConnectionLost(f"the waiting connection broke: {exc}") from exc
             if not part:
-                raise RedisConnectionError("the server closed the waiting connection")
+                raise ConnectionLost("the server closed the waiting connection")
             parts.append(part)

@@ -23,7 +23,7 @@ from bootsteps_transport_sqlite.store import Store
 __all__ = ["Transport"]
 
 #: Seconds between two looks for dead processes, and for wake-ups whose sender died before it sent them.
-REAP_EVERY_S = 0.5
+REAP_EVERY_S = 1.0
 #: Seconds that an acknowledgement may wait for others to be committed with.
 FLUSH_AFTER_S = 0.010
 

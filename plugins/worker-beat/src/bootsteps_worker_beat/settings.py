@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pkgutil
 from typing import Any
 
 from bootsteps import Setting
-from bootsteps_worker_beat.entry import read_entries
 
 __all__ = [
     "DEADLINE",
@@ -44,15 +42,23 @@ def _scheduler(value: Any) -> Any:
     return CELERYS.get(value, value) if isinstance(value, str) else value
 
 
+def _entries(value: Any) -> Any:
+    from bootsteps_worker_beat.entry import read_entries  # few have a schedule, and all have this setting
+
+    return read_entries(value)
+
+
 def load_scheduler(value: Any) -> Any:
     """Return the class that the setting names. Raises ImportError, AttributeError or ValueError."""
-    return pkgutil.resolve_name(value) if isinstance(value, str) else value
+    from pkgutil import resolve_name
+
+    return resolve_name(value) if isinstance(value, str) else value
 
 
 EMBEDDED = Setting[bool](
     "worker_beat", bool, False, flags=("-B", "--beat"), help="send periodic tasks too (in one worker of all)"
 )
-SCHEDULE = Setting[Any]("beat_schedule", read_entries, {}, flags=(), help="periodic tasks: name to entry")
+SCHEDULE = Setting[Any]("beat_schedule", _entries, {}, flags=(), help="periodic tasks: name to entry")
 FILENAME = Setting[str](
     "beat_schedule_filename",
     str,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bootsteps import TIMER, KernelError, StartStopStep, WorkerView
 from bootsteps_worker_beat.keys import BEAT
-from bootsteps_worker_beat.service import Service
 from bootsteps_worker_beat.settings import EMBEDDED, FILENAME, SCHEDULER, SETTINGS
+
+if TYPE_CHECKING:
+    from bootsteps_worker_beat.service import Service
 
 __all__ = ["Beat"]
 
@@ -31,6 +33,7 @@ class Beat(StartStopStep):
 
     def create(self, worker: WorkerView) -> Service:
         from bootsteps_tasks import App
+        from bootsteps_worker_beat.service import Service
 
         if not isinstance(worker.app, App):
             raise KernelError(f"{worker.app!r} is no application with tasks", (), "kernel worker -A MODULE:APP -B")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bootsteps import WorkerView
-from bootsteps_pool_processes.nature import Nature
 from bootsteps_pool_processes.step import START_METHOD, ConcurrentStep
+
+if TYPE_CHECKING:
+    from bootsteps_pool_processes.nature import Nature
 
 __all__ = ["AsyncioPool"]
 
@@ -18,6 +22,7 @@ class AsyncioPool(ConcurrentStep):
     capabilities = ConcurrentStep.capabilities | {"coroutines"}
 
     def nature(self, worker: WorkerView) -> Nature:
+        from bootsteps_pool_processes.nature import Nature
         from bootsteps_worker_pool_asyncio.child import work  # asyncio takes 30 ms of every `--help`
 
         return Nature("asyncio", work, False, self.capabilities, worker.setting(START_METHOD))

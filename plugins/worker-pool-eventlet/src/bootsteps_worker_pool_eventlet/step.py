@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from bootsteps import Job, WorkerView
-from bootsteps_pool_processes.nature import Nature
+from bootsteps import WorkerView
 from bootsteps_pool_processes.step import ConcurrentStep
-from bootsteps_pool_processes.wide import ConcurrentPool
+
+if TYPE_CHECKING:
+    from bootsteps_pool_processes.nature import Nature
+    from bootsteps_pool_processes.wide import ConcurrentPool
 
 __all__ = ["EventletPool"]
 
@@ -17,23 +19,21 @@ FIRST = "import eventlet; eventlet.monkey_patch()"
 WORK = "bootsteps_worker_pool_eventlet.child:work"
 
 
-class Told(ConcurrentPool):
-    """Tells of each job, as Celery's pool of this name does."""
-
-    def submit(self, jobs: Sequence[Job]) -> None:
-        super().submit(jobs)
-        for job in jobs:
-            self._announce("eventlet_pool_apply", pool=self, job=job)
-
-
 class EventletPool(ConcurrentStep):
     """Runs tasks in greenlets of eventlet, in child processes that are patched from their start."""
 
     name = "Pool"
     choice = "eventlet"
-    kind = Told
+
+    def kind(self) -> type[ConcurrentPool]:
+        """Return the class of the pool."""
+        from bootsteps_worker_pool_eventlet.told import Told
+
+        return Told
 
     def nature(self, worker: WorkerView) -> Nature:
+        from bootsteps_pool_processes.nature import Nature
+
         return Nature("eventlet", WORK, False, self.capabilities, "spawn", FIRST)
 
     def start(self, worker: WorkerView) -> None:

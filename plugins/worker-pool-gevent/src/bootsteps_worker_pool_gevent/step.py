@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bootsteps import WorkerView
-from bootsteps_pool_processes.nature import Nature
 from bootsteps_pool_processes.step import ConcurrentStep
+
+if TYPE_CHECKING:
+    from bootsteps_pool_processes.nature import Nature
 
 __all__ = ["GeventPool"]
 
@@ -21,4 +25,6 @@ class GeventPool(ConcurrentStep):
     choice = "gevent"
 
     def nature(self, worker: WorkerView) -> Nature:
+        from bootsteps_pool_processes.nature import Nature
+
         return Nature("gevent", WORK, False, self.capabilities, "spawn", FIRST)

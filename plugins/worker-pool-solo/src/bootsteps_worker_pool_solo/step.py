@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from bootsteps import (
     HUB,
@@ -16,7 +17,9 @@ from bootsteps import (
     StartStopStep,
     WorkerView,
 )
-from bootsteps_worker_pool_solo.pool import SoloPool as Pool
+
+if TYPE_CHECKING:
+    from bootsteps_worker_pool_solo.pool import SoloPool as Pool
 
 __all__ = ["SoloPool"]
 
@@ -46,6 +49,8 @@ class SoloPool(StartStopStep):
                 yield Demand(POOL, capability, f"{setting.name} = {value}")
 
     def create(self, worker: WorkerView) -> Pool:
+        from bootsteps_worker_pool_solo.pool import SoloPool as Pool
+
         return Pool(worker.get(HUB), worker.get(RUNNER))
 
     def start(self, worker: WorkerView) -> None:

@@ -10,12 +10,11 @@ from queue import Empty
 from typing import Any
 
 from bootsteps import Hub, Job, Outcome, Runner, RunningJob
+from bootsteps_worker_pool_threads.step import CAPABILITIES
 from bootsteps_worker_pool_threads.thread import WAKE, Death, Desk, WorkerThread
 from bootsteps_worker_pool_threads.times import WINDOW_S, RunTimes
 
-__all__ = ["CAPABILITIES", "ThreadPool"]
-
-CAPABILITIES = frozenset({"grow", "shrink"})
+__all__ = ["ThreadPool"]
 
 #: The second runner in a row that cannot start waits so long before the third try, then twice as long each time.
 PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0

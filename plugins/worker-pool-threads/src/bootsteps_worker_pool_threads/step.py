@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bootsteps import HUB, POOL, RUNNER, WORKER_CONCURRENCY, SettingError, StartStopStep, WorkerView
-from bootsteps.cores import usable_cores
-from bootsteps_worker_pool_threads.pool import CAPABILITIES
-from bootsteps_worker_pool_threads.pool import ThreadPool as Pool
 
-__all__ = ["ThreadPool"]
+if TYPE_CHECKING:
+    from bootsteps_worker_pool_threads.pool import ThreadPool as Pool
 
+__all__ = ["CAPABILITIES", "ThreadPool"]
+
+CAPABILITIES = frozenset({"grow", "shrink"})
 #: What `stop` needs beyond waiting for running jobs.
 ENDING_S = 3.0
 
@@ -27,6 +28,9 @@ class ThreadPool(StartStopStep):
     stop_timeout_s = 30.0
 
     def create(self, worker: WorkerView) -> Pool:
+        from bootsteps.cores import usable_cores
+        from bootsteps_worker_pool_threads.pool import ThreadPool as Pool
+
         size = worker.setting(WORKER_CONCURRENCY)
         if size is not None and size < 1:
             what = f"worker_concurrency is {size}, and a pool has at least one thread"

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from bootsteps import Blueprint, BootError, KernelError, Step
 from bootsteps.cli import BootCommand, Session
+from bootsteps.collecting import without_collector
 from bootsteps_worker.offers import OFFERS
+
+if TYPE_CHECKING:
+    from bootsteps_worker.controller import WorkController
 
 __all__ = ["worker"]
 
@@ -37,10 +42,27 @@ def worker(session: Session, hostname: str | None, quiet: bool, dry_run: bool) -
     kernel worker -A proj:app -c 4 -P prefork -Q mail,images -n worker1@%h
     kernel worker -A proj --without Mingle --dry-run
     """
+    with without_collector():
+        controller = _prepared(session, hostname, dry_run)
+    _check_loop(controller.blueprint)
+    if dry_run:
+        click.echo(f"{controller.hostname} would start: {', '.join(controller.blueprint.order)}")
+        return
     from bootsteps_worker.banner import banner, is_for_a_person
-    from bootsteps_worker.logs import set_up
-    from bootsteps_worker.program import launch, make, name_node, relaunch, run
+    from bootsteps_worker.program import run
     from bootsteps_worker.stdouts import redirected
+
+    if not (quiet or session.quiet) and is_for_a_person(session.app()):
+        click.echo(banner(controller))
+    with redirected(session.app()):
+        status = run(controller)
+    sys.exit(status)
+
+
+def _prepared(session: Session, hostname: str | None, dry_run: bool) -> WorkController:
+    """Return a worker whose steps are made. Raises `KernelError`."""
+    from bootsteps_worker.logs import set_up
+    from bootsteps_worker.program import launch, make, name_node, relaunch
 
     name = name_node(session.app(), hostname)
     if not dry_run:
@@ -59,15 +81,7 @@ def worker(session: Session, hostname: str | None, quiet: bool, dry_run: bool) -
         controller.prepare()
     except KernelError as exc:
         raise BootError([exc]) from exc
-    _check_loop(controller.blueprint)
-    if dry_run:
-        click.echo(f"{controller.hostname} would start: {', '.join(controller.blueprint.order)}")
-        return
-    if not (quiet or session.quiet) and is_for_a_person(session.app()):
-        click.echo(banner(controller))
-    with redirected(session.app()):
-        status = run(controller)
-    sys.exit(status)
+    return controller
 
 
 def _check_loop(blueprint: Blueprint) -> None:

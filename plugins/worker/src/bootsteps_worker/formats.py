@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -130,6 +129,8 @@ class _Json(logging.Formatter):
             record.exc_text = self.formatException(record.exc_info)
         if record.exc_text:
             facts["traceback"] = record.exc_text
+        import json  # every worker reads the settings above, and few log so
+
         lines: Sequence[str] | None = getattr(record, "lines", None)
         messages = [record.getMessage()] if lines is None else lines
         return "\n".join([json.dumps({**facts, "message": message}, default=str) for message in messages])

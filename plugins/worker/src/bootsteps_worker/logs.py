@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-import logging.handlers
-import multiprocessing
-import os
 import re
 import sys
-from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from bootsteps import App, KernelError, Setting, Step, hookimpl
 from bootsteps_worker.formats import FORMATS, TASK_LOGGER, formatter
 from bootsteps_worker.names import expand_path
+from bootsteps_worker.ours import Ours
 from bootsteps_worker.stdouts import REDIRECT, REDIRECT_LEVEL, redirect
 
 __all__ = ["LOG_LEVEL", "ChildLogging", "Logging", "set_up"]
@@ -58,18 +55,7 @@ class Logging(Step):
     settings = (LOG_LEVEL, LOGFILE, HIJACK, *FORMATS, REDIRECT, REDIRECT_LEVEL)
 
 
-class _Ours(logging.Handler):
-    """Marks the handler that `set_up` added: a child replaces that one and no other."""
-
-
-class _Stream(logging.StreamHandler[TextIO], _Ours): ...
-
-
-class _File(logging.handlers.WatchedFileHandler, _Ours):
-    """A file that only its owner reads. One that was moved away is made anew, so that `logrotate` needs no signal."""
-
-    def _open(self) -> Any:
-        return open(self.baseFilename, self.mode, encoding="utf-8", opener=lambda path, how: os.open(path, how, 0o600))
+class _Stream(logging.StreamHandler[TextIO], Ours): ...
 
 
 def set_up(app: App, hostname: str, place: int = 0) -> None:
@@ -102,8 +88,12 @@ def _handler(app: App, file: str | None) -> logging.Handler:
 
 
 def _open(file: str) -> logging.Handler:
+    from pathlib import Path
+
+    from bootsteps_worker.logfile import File  # brings sockets and more, for the other handlers of logging's
+
     try:
-        return _File(Path(file).resolve(), encoding="utf-8")
+        return File(Path(file).resolve(), encoding="utf-8")
     except OSError as exc:
         what = f"the log file {file!r} cannot be opened: {exc.strerror}"
         raise KernelError(what, ("setting 'worker_logfile' of bootsteps-worker",), "--logfile PATH") from exc
@@ -115,12 +105,14 @@ class ChildLogging:
     @staticmethod
     @hookimpl
     def worker_process_init(hostname: str, app: App | None) -> None:
+        import multiprocessing
+
         child = CHILD.fullmatch(multiprocessing.current_process().name)
         if child is None or app is None:
             return
         root = logging.getLogger()
         # One that was forked has what its parent set up; billiard gives the others a handler of its own making.
-        old = [handler for handler in root.handlers if isinstance(handler, _Ours) or child[1] != "Fork"]
+        old = [handler for handler in root.handlers if isinstance(handler, Ours) or child[1] != "Fork"]
         if child[1] == "Fork" and not (old and _differs_by_child(app)):
             return
         for handler in old:

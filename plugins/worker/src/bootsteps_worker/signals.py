@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
 from functools import partial
 from types import FrameType
@@ -91,6 +90,8 @@ def _tell(worker: WorkerView, signum: int, how: str) -> None:
 
 def _wake(worker: WorkerView, hub: Any) -> None:
     """Let a signal wake the sleeping loop: Python writes to a socket that the loop reads."""
+    import socket
+
     reader, writer = socket.socketpair()
     for end in (reader, writer):
         end.setblocking(False)

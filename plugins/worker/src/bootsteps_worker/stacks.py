@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -11,7 +10,6 @@ import threading
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
 
 from bootsteps import hookimpl
@@ -52,6 +50,8 @@ def ask(pids: Iterable[int], signum: int) -> list[int]:
 
 def _listens(pid: int, signum: int) -> bool:
     """Tell whether a process has a handler for the signal; False where there is no /proc to see it."""
+    from pathlib import Path
+
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -66,5 +66,7 @@ class ChildStacks:
     @staticmethod
     @hookimpl
     def worker_process_init() -> None:
+        import multiprocessing
+
         if CHILD.fullmatch(multiprocessing.current_process().name):
             signal.signal(signal.SIGUSR1, tell)
