@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bootsteps.errors import KernelError
 from bootsteps_result_rpc.inbox import WHERE, Inbox
 from bootsteps_tasks.backend import encode_result
-from bootsteps_tasks.message import TaskMessage
+from bootsteps_tasks.encoding import TaskMessage
 from bootsteps_tasks.process import PerProcess
 from bootsteps_tasks.publisher import Publisher, Sent
 from bootsteps_tasks.routing import Route

@@ -34,7 +34,6 @@ __all__ = [
     "meta",
     "newest",
     "open_backend",
-    "reply_queue",
 ]
 
 GROUP = "kernel.backends"
@@ -258,13 +257,10 @@ def open_backend(app: App, url: str | None = None) -> Backend:
     return found
 
 
-def reply_queue(app: App) -> str | None:
-    """Return the queue for answers to this process, if the backend of `result_backend` answers (its `replies`)."""
+def answers(app: App) -> bool:
+    """Whether the backend of `result_backend` answers who asks (its `replies`): each task must name its `reply_to`."""
     url = app.conf["result_backend"]
-    if not url or not getattr(load_scheme(GROUP, scheme_of(url)), "replies", False):
-        return None
-    replying: Any = app.backend
-    return str(replying.reply_to)
+    return bool(url and getattr(load_scheme(GROUP, scheme_of(url)), "replies", False))
 
 
 class DisabledBackend:

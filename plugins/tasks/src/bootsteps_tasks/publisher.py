@@ -12,7 +12,7 @@ from datetime import datetime
 from threading import RLock
 from typing import Any, NamedTuple, TypeVar
 
-from bootsteps_tasks.message import TaskMessage
+from bootsteps_tasks.encoding import TaskMessage
 from bootsteps_tasks.places import mask_url
 from bootsteps_tasks.routing import Route
 
