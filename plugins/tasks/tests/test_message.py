@@ -279,7 +279,7 @@ class Date(datetime):
 
 ANYTHING: list[Any] = [
     *("text", "ü\u2028\ud800", 1, 1.5, float("inf"), None, True, [1, (2, 3)], {"k": {1: "v"}}, b"bytes", b"\xff"),
-    *(Date(2030, 1, 1), uuid.UUID(int=7), Decimal("1.10"), timezone.utc.utcoffset(None)),
+    *(Date(2030, 1, 1), uuid.UUID(int=7), Decimal("1.10"), UTC.utcoffset(None)),
 ]
 
 

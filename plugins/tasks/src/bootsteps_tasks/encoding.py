@@ -28,7 +28,7 @@ def new_id() -> str:
 
 @dataclass(slots=True)
 class TaskMessage:
-    """A task ready for the broker: the body is serialized and compressed, everything else is plain. Not to be changed."""
+    """A task ready for the broker, not to be changed: its body is serialized and compressed, all else is plain."""
 
     id: str
     task: str
@@ -147,7 +147,7 @@ def _serialize(value: Any, serializer: str) -> tuple[bytes, str, str]:
             try:
                 return encode(value).encode(), "application/json", "utf-8"
             except Exception:
-                pass  # kombu says below what is wrong with it
+                return _dumps(value, serializer)  # which says what is wrong with it
     return _dumps(value, serializer)
 
 

@@ -98,7 +98,7 @@ class Publisher:
     def _put(self, sent: Sent) -> bool:
         channel = self._open()
         self._declare(sent.route)
-        if not self._put_later(channel, [sent]):
+        if not self._put_later(channel, (sent,)):
             channel.basic_publish(_prepare(channel, sent.message), sent.route.exchange, sent.route.routing_key)
         return True
 
@@ -117,18 +117,19 @@ class Publisher:
 
     def _put_later(self, channel: Any, batch: Sequence[Sent]) -> set[str]:
         """Let messages that are due beyond the horizon wait in the broker; return their ids, none if it cannot."""
-        publish_later = getattr(channel, "publish_later", None)
+        dated = [sent for sent in batch if sent.message.headers.get("eta") is not None]
+        publish_later = getattr(channel, "publish_later", None) if dated else None
         if publish_later is None:
             return set()
-        found = [(sent, until) for sent in batch if (until := self._until(sent)) is not None]
+        found = [(sent, until) for sent in dated if (until := self._until(sent)) is not None]
         far = [(_prepare(channel, sent.message), sent.route.routing_key, until) for sent, until in found]
         return {sent.message.headers["id"] for sent, _ in found} if far and publish_later(far) else set()
 
     def _until(self, sent: Sent) -> float | None:
         """Return when a message is to come to its queue (since the epoch), None if now."""
-        eta = (sent.message.headers or {}).get("eta")
-        if eta is None or sent.route.exchange:
+        if sent.route.exchange:
             return None
+        eta = sent.message.headers["eta"]
         due, horizon = datetime.fromisoformat(eta).astimezone().timestamp(), self._horizon_s()
         # As a worker does with one from further away: clocks differ, and it must not be sent back and forth.
         return due - 0.8 * horizon if due - time.time() > horizon else None

@@ -39,7 +39,8 @@ def _is_simple(value: Any) -> bool:
 
 
 def _are_short(items: Iterable[Any]) -> bool:
-    return SCALARS.issuperset(map(type, items)) and all(len(item) <= SHORT for item in items if type(item) is str)
+    kinds = set(map(type, items))
+    return kinds <= SCALARS and (str not in kinds or all(len(item) <= SHORT for item in items if type(item) is str))
 
 
 def _pieces(value: Any, limit: int, depth: int) -> Iterator[str]:

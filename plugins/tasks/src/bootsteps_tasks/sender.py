@@ -32,7 +32,7 @@ MOST_ROUTES = 1000
 
 
 class Sender:
-    """Makes messages by the settings as it found them: whoever keeps one looks at their `stamp`. Safe from any thread."""
+    """Makes messages by the settings as it found them; who keeps one looks at their `stamp`. Safe from any thread."""
 
     def __init__(self, app: App) -> None:
         conf = app.conf
