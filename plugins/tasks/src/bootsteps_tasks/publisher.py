@@ -23,8 +23,10 @@ T = TypeVar("T")
 #: Seconds before each further attempt (wire reference 5: three of them, from 0 by 0.2 up to 1).
 PAUSES = (0.0, 0.2, 0.4)
 
-#: Seconds that a process waits at its end for a broker to take what was published.
+#: Seconds that a closing connection, also at the end of its process, waits for a broker to take what was published.
 FAREWELL_S = 10.0
+#: Seconds for a broken one.
+DROP_S = 1.0
 
 
 def pauses(policy: Mapping[str, Any]) -> Sequence[float]:
@@ -89,11 +91,18 @@ class Publisher:
     def close(self) -> None:
         """Close the connection; the next message opens another."""
         with self._lock:
-            connection, self._connection, self._channel = self._connection, None, None
-            self._declared.clear()
-            if connection is not None:
-                self._farewell.detach()
-                connection.release()
+            if self._connection is not None:
+                _say_goodbye(self._connection, os.getpid())
+                self._drop()
+
+    def _drop(self) -> None:
+        """Let go of the connection without a word: if it is broken, nobody might answer."""
+        connection, self._connection, self._channel = self._connection, None, None
+        self._declared.clear()
+        if connection is not None:
+            self._farewell.detach()
+            with suppress(Exception):  # it may be closed already
+                connection.collect(socket_timeout=DROP_S)
 
     def _put(self, sent: Sent) -> bool:
         channel = self._open()
@@ -175,13 +184,9 @@ class Publisher:
             return ()
         return (OperationalError, *connection.recoverable_connection_errors, *connection.recoverable_channel_errors)
 
-    def _drop(self) -> None:
-        with suppress(Exception):  # it is broken already
-            self.close()
-
 
 def _say_goodbye(connection: Any, pid: int) -> None:
-    """Close a connection that nobody closed before its process ends, and wait until the broker says that it has.
+    """Close a connection, at the latest when its process ends, and wait a while until the broker says that it has.
 
     What it has not read by then would be lost if there was anything from it that we had not read.
     """

@@ -81,7 +81,7 @@ class Frames:
                 parts.append(b"V")
             elif type(value) is str:
                 text = value.encode("utf-8", "surrogatepass")
-                parts.append(b"S" + U32(len(text)) + text)
+                parts += (b"S", U32(len(text)), text)
             else:
                 parts.append(self._value(value))
         packed = b"".join(parts)
@@ -90,12 +90,19 @@ class Frames:
     def _value(self, value: Any) -> bytes:
         """Return a value with its type, as py-amqp writes it."""
         kind = type(value)
+        if value is None:
+            return b"V"
+        if kind is str:
+            text = value.encode("utf-8", "surrogatepass")
+            return b"S" + U32(len(text)) + text
         if kind is int and -(2**31) < value < 2**31:
             return I32(b"I", value)
+        if kind is bool:
+            return b"t\x01" if value else b"t\x00"
         if kind is dict:
             return b"F" + self._table(value)
         if kind is list:
-            packed = b"".join([b"V" if item is None else self._value(item) for item in value])
+            packed = b"".join([self._value(item) for item in value])
             return b"A" + U32(len(packed)) + packed
         # A table of one entry without its size and the entry's name, which has no letters: the value.
         other: bytes = dumps("F", ({"": value},))[5:]
