@@ -182,7 +182,7 @@ def test_a_publisher_that_wants_confirmations_waits_for_each(connect: Connect, p
         for _ in range(2):
             channel.basic_publish(channel.prepare_message(b"fits"), "", name)
             assert left(peer, name) == 1
-            with pytest.raises(NotTaken, match="1 of 1 messages .* refused"):
+            with pytest.raises(NotTaken, match=r"1 of 1 messages .* refused"):
                 Producer(channel).publish("too many", routing_key=name)
             peer.queue_purge(name)
         channel.post_many([(channel.prepare_message(b"an answer"), "", name)])

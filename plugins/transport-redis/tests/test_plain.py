@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 from kombu import Connection, Consumer, Producer, Queue
 
 from bootsteps_transport_redis import codec
+from bootsteps_transport_redis.link import pack
 from bootsteps_transport_redis.plain import PlainMessage, look
 
 PARTS = ("body", "headers", "properties", "delivery_info", "content_type", "content_encoding", "delivery_tag")
@@ -90,3 +92,16 @@ def test_headers_that_cannot_be_decoded_are_none_and_the_message_says_so() -> No
     assert (message.headers, message.body) == ({}, b"[1]")
     with pytest.raises(ValueError, match="Expecting property name"):
         message._reraise_error()
+
+
+def test_commands_are_packed_as_redis_py_packs_them() -> None:
+    commands: list[list[Any]] = [
+        ["PING"], ["LPUSH", "ü", b"\x00\r\n", ""], ["ZADD", "k", 1, -2.5, 1e20, bytearray(b"a"), memoryview(b"b")],
+        ["SET", "big", "x" * 100_000, b"y" * 100_000],
+    ]  # fmt: skip
+    theirs = redis.Connection()
+    for command in commands:
+        assert pack(command) == b"".join(map(bytes, theirs.pack_command(*command)))
+    for wrong in (None, True, [1]):
+        with pytest.raises(TypeError, match="text, bytes or a number, not"):
+            pack(["SET", "k", wrong])
