@@ -12,7 +12,7 @@ from typing import Any
 from bootsteps.errors import did_you_mean
 from bootsteps_tasks.repr import bounded_repr
 
-__all__ = ["EMPTY_EMBED", "TaskMessage", "aware", "encode_task", "new_id", "origin"]
+__all__ = ["EMPTY_EMBED", "TaskMessage", "aware", "encode_task", "new_id", "origin", "serialized"]
 
 DELIVERY_MODES: Mapping[int | str, int] = {1: 1, 2: 2, "transient": 1, "persistent": 2}
 #: What the keys of the body's third part stand for is in the wire reference, 3.4.
@@ -112,7 +112,7 @@ def encode_task(
     awaited = bool(embed and (embed.get("chord") or embed.get("chain")))
     if expires_text is not None and not awaited:
         properties["expiration"] = _milliseconds_until(expires_text)
-    body, content_type, content_encoding = _serialize([args, kwargs, embed or EMPTY_EMBED], serializer)
+    body, content_type, content_encoding = serialized([args, kwargs, embed or EMPTY_EMBED], serializer)
     if compression:
         body, found["compression"] = _compress(body, compression)
     return TaskMessage(task_id, name, body, content_type, content_encoding, found, properties, priority)
@@ -140,7 +140,8 @@ def aware(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
-def _serialize(value: Any, serializer: str) -> tuple[bytes, str, str]:
+def serialized(value: Any, serializer: str) -> tuple[bytes, str, str]:
+    """Return the value's bytes, their content type and encoding. Raises kombu's `EncodeError`."""
     if serializer == "json":
         encoders, kombus, encode = _json()
         if encoders.get("json") == kombus:  # nobody has registered another
@@ -167,7 +168,7 @@ def _dumps(value: Any, serializer: str) -> tuple[bytes, str, str]:
     from kombu.serialization import dumps
 
     content_type, encoding, payload = dumps(value, serializer=serializer)
-    return payload.encode(encoding) if isinstance(payload, str) else payload, content_type, encoding
+    return payload.encode(encoding) if isinstance(payload, str) else bytes(payload), content_type, encoding
 
 
 def _compress(body: bytes, compression: str) -> tuple[bytes, str]:

@@ -93,7 +93,7 @@ class Frames:
         if value is None:
             return b"V"
         if kind is str:
-            text = value.encode("utf-8", "surrogatepass")
+            text: bytes = value.encode("utf-8", "surrogatepass")
             return b"S" + U32(len(text)) + text
         if kind is int and -(2**31) < value < 2**31:
             return I32(b"I", value)
