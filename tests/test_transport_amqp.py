@@ -18,6 +18,7 @@ import pytest
 from kombu import Connection
 
 from bootsteps_tasks import App
+from cable import Cable
 from services import ServerMissing, rabbitmq_server, rabbitmqctl
 from workers import LIMIT_S, WorkerProcess, running_worker, until
 
@@ -78,8 +79,8 @@ class Place:
 def place(amqp_url: str, tmp_path: Path) -> Iterator[Callable[..., Place]]:
     made: list[Place] = []
 
-    def make(*args: Any, **settings: Any) -> Place:
-        made.append(Place(amqp_url, tmp_path, *args, **settings))
+    def make(*args: Any, url: str = amqp_url, **settings: Any) -> Place:
+        made.append(Place(url, tmp_path, *args, **settings))
         return made[-1]
 
     yield make
@@ -257,6 +258,29 @@ def test_a_client_whose_broker_is_short_of_memory_waits_and_loses_nothing(tmp_pa
         assert "client unexpectedly closed TCP connection" not in since(), "it did not say goodbye"
     finally:
         node.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_a_message_on_a_dead_connection_is_sent_again_if_confirmations_are_wanted(
+    amqp_url: str, place: Callable[..., Place], wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bootsteps_tasks import publisher
+    from bootsteps_transport_amqp import channel
+
+    monkeypatch.setattr(channel, "SILENT_S", 1.0)
+    monkeypatch.setattr(publisher, "FAREWELL_S", 1.0)
+    cable = Cable(amqp_url)
+    here = place(broker_transport_options={"confirm_publish": wanted}, url=cable.url)
+    here.client.send_task("proj.mark", (1,))
+    until(lambda: here.ready() == 1, "the first message")
+    cable.swallow(new=False)
+    here.client.send_task("proj.mark", (2,))
+    if wanted:
+        assert here.ready() == 2
+    else:  # as with Celery's default: nobody asks what became of it
+        here.client.close()
+        here.client.send_task("proj.mark", (3,))
+        until(lambda: here.ready() == 2, "the third message")
 
 
 def worker_on(here: Place, folder: str) -> AbstractContextManager[WorkerProcess]:

@@ -103,3 +103,29 @@ def test_a_value_that_a_function_refuses_is_told_with_its_sentence():
         Setting[int | None]("pairs", even, None).parse("3")
     assert caught.value.what == "setting 'pairs' cannot be '3': it must be even"
     assert caught.value.fix == "leave it out"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda conf: conf.update(pool_size=5), lambda conf: setattr(conf, "names", "a"), lambda conf: conf.pop("other"),
+        lambda conf: conf.override({"pool_size": 5}), lambda conf: conf.add_file({"pool_size": (5, "file:1")}),
+        lambda conf: conf.declare([FLAG]),
+    ],
+)  # fmt: skip
+def test_each_change_makes_another_stamp_and_reading_makes_none(change):
+    conf = Settings({"other": 1}, [SIZE, NAMES])
+    before = conf.stamp()
+    assert (conf.pool_size, len(conf), conf.stamp()) == (4, 3, before)
+    change(conf)
+    assert conf.stamp() != before
+    assert conf.stamp() == conf.stamp()
+
+
+def test_a_change_of_the_environment_makes_another_stamp_and_its_return_the_first(monkeypatch):
+    conf = Settings({}, [SIZE])
+    before = conf.stamp()
+    monkeypatch.setenv("KERNEL_POOL_SIZE", "6")
+    assert conf.stamp() != before
+    monkeypatch.delenv("KERNEL_POOL_SIZE")
+    assert conf.stamp() == before

@@ -115,16 +115,31 @@ class Settings(MutableMapping[str, Any]):
         set_(self, "_overrides", {})
         set_(self, "_origins", {})
         set_(self, "_declared", {})
+        set_(self, "_version", object())
         self.declare(declared)
 
     def declare(self, settings: Iterable[Setting[Any]]) -> None:
         """Make these settings readable by name."""
         self._declared.update((setting.name, setting) for setting in settings)
+        self._note_change()
+
+    def stamp(self) -> tuple[object, Mapping[Any, Any]]:
+        """Return what equals an earlier stamp as long as nothing was set since, the environment included.
+
+        For those who keep what they made from settings: take it first, then read. A value that was changed in place,
+        like an entry of a mapping, shows only when it is set again. Any thread.
+        """
+        return self._version, getattr(os.environ, "_data", os.environ).copy()
+
+    def _note_change(self) -> None:
+        # After the change, and not by counting: of two threads that count at once, one would be lost.
+        object.__setattr__(self, "_version", object())
 
     def override(self, values: Mapping[str, Any], source: str = "command line") -> None:
         """Put values above all others, as the command line does; `source` is said instead where it was another."""
         self._overrides.update(values)
         self._origins.update(dict.fromkeys(values, source))
+        self._note_change()
 
     @property
     def overrides(self) -> dict[str, Any]:
@@ -134,6 +149,7 @@ class Settings(MutableMapping[str, Any]):
     def add_file(self, values: Mapping[str, tuple[Any, str]]) -> None:
         """Put values above the application's and below the environment's; each comes with its origin (`FILE:LINE`)."""
         self._files.update(values)
+        self._note_change()
 
     @property
     def files(self) -> dict[str, tuple[Any, str]]:
@@ -248,9 +264,11 @@ class Settings(MutableMapping[str, Any]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._values[name] = value
+        self._note_change()
 
     def __delitem__(self, name: str) -> None:
         del self._values[name]
+        self._note_change()
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({*self._declared, *self._values, *self._files, *self._overrides}))

@@ -25,7 +25,7 @@ from bootsteps_consumer_tasks.starts import Starts
 from bootsteps_consumer_tasks.strategy import Intake
 from bootsteps_consumer_tasks.taskcontrol import TaskControl
 from bootsteps_tasks import App
-from bootsteps_tasks.message import encode_task
+from bootsteps_tasks.encoding import encode_task
 
 SUCCESS = Report("SUCCESS", "3").pack()
 

@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
+import uuid
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from bootsteps_tasks import InvalidMessage, decode_body, encode_task, parse_headers, parse_plain
-from bootsteps_tasks.repr import bounded_repr
+from bootsteps_tasks.encoding import new_id
+from bootsteps_tasks.repr import _pieces, bounded_repr
 
 MINIMAL = {"task": "proj.add", "id": "1"}
 ACCEPT = frozenset({"json"})
@@ -249,3 +253,57 @@ def test_a_repr_is_bounded_in_size_depth_and_work() -> None:
         assert len(bounded_repr(value)) == 1024
         assert bounded_repr(value).endswith("...")
     assert "its repr raised RuntimeError" in bounded_repr([Broken()])
+
+
+@pytest.mark.parametrize(
+    "value", [(), {}, (1,), (1, 2.5, None, True, "a"), [1, "it's"], {"k": 1, 2: "v"}, ("\n" * 99,) * 20, (10**5000,)]
+)
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_the_short_way_to_a_short_text_leads_to_the_same(value: Any, depth: int) -> None:
+    pieces = "".join(_pieces(value, 1024, depth))
+    assert bounded_repr(value, depth=depth) == (pieces if len(pieces) <= 1024 else pieces[:1021] + "...")
+
+
+def test_ids_are_random_uuids() -> None:
+    made = [new_id() for _ in range(1000)]
+    assert len(set(made)) == 1000
+    for text in made:
+        found = uuid.UUID(text)
+        assert (str(found), found.version, found.variant) == (text, 4, uuid.RFC_4122)
+    assert {text[19] for text in made} == set("89ab")
+
+
+class Date(datetime):
+    """kombu knows how to write it: as what it derives from."""
+
+
+ANYTHING: list[Any] = [
+    *("text", "ü\u2028\ud800", 1, 1.5, float("inf"), None, True, [1, (2, 3)], {"k": {1: "v"}}, b"bytes", b"\xff"),
+    *(Date(2030, 1, 1), uuid.UUID(int=7), Decimal("1.10"), UTC.utcoffset(None)),
+]
+
+
+@pytest.mark.parametrize("value", ANYTHING)
+def test_json_is_what_kombu_would_write(value: Any) -> None:
+    from kombu.exceptions import EncodeError
+    from kombu.serialization import dumps
+
+    body = [(value,), {"k": value}, dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))]
+    try:
+        content_type, encoding, text = dumps(body, serializer="json")
+    except EncodeError as exc:
+        with pytest.raises(EncodeError, match=re.escape(str(exc))):
+            encode_task("t", "n", (value,), {"k": value})
+        return
+    message = encode_task("t", "n", (value,), {"k": value})
+    assert (message.body, message.content_type) == (text.encode(), content_type)
+    assert message.content_encoding == encoding
+
+
+def test_another_serializer_that_is_registered_as_json_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    from kombu.serialization import codec, registry
+
+    assert encode_task("t", "n", (1,)).content_type == "application/json"
+    monkeypatch.setitem(registry._encoders, "json", codec("application/x-mine", "ascii", lambda value: "mine"))
+    message = encode_task("t", "n", (1,))
+    assert (message.body, message.content_type, message.content_encoding) == (b"mine", "application/x-mine", "ascii")

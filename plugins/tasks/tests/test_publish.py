@@ -4,13 +4,15 @@ import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock, Thread
 from typing import Any
 
 import pytest
 
-from bootsteps.errors import SettingError
+from bootsteps.errors import SettingError, UnknownName
 from bootsteps_tasks import App, Context, executing, parse_headers
 from bootsteps_tasks.errors import MaxRetriesExceededError, Reject, Retry
+from bootsteps_tasks.sender import MOST_ROUTES, Sender
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +64,111 @@ def test_the_settings_choose_priority_serializer_compression_and_zone(app: App) 
     assert message.content_type == "application/x-python-serialize"
     assert message.headers["compression"] == "application/x-gzip"
     assert message.headers["eta"].endswith("+09:00")
+
+
+def test_a_setting_that_is_changed_counts_for_the_next_message(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.send_task("n")
+    app.conf.task_default_priority = 5
+    app.send_task("n")
+    app.conf.task_routes = {"n": {"priority": 6}}
+    app.send_task("n")
+    del app.conf["task_routes"]
+    app.conf.override({"task_default_priority": 7})
+    app.send_task("n")
+    assert [message.properties["priority"] for message in received(app)] == [0, 5, 6, 7]
+    monkeypatch.setenv("KERNEL_TASK_DEFAULT_QUEUE", "other")
+    app.send_task("n")
+    assert len(received(app, "other")) == 1
+    monkeypatch.delenv("KERNEL_TASK_DEFAULT_QUEUE")
+    app.send_task("n")
+    assert len(received(app)) == 1
+    app.conf.task_create_missing_queues = False
+    with pytest.raises(UnknownName, match="no queue is called 'mine'"):
+        app.send_task("n", queue="mine")
+    app.conf.task_queues = ["mine"]
+    app.send_task("n", queue="mine")
+    assert len(received(app, "mine")) == 1
+
+
+def test_settings_are_read_again_only_when_one_has_changed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr("bootsteps_tasks.app.Sender", lambda app: made.append(Sender(app)) or made[-1])
+    for _ in range(3):
+        app.send_task("n")
+        app.send_many([("n", (), {}, {})])
+    assert len(made) == 1
+    app.conf.task_default_priority = 5
+    app.send_task("n")
+    assert len(made) == 2
+
+
+def test_a_wrong_setting_is_told_each_time_until_it_is_right(app: App) -> None:
+    app.send_task("n")
+    app.conf.timezone = "Mars/Olympus"
+    for _ in range(2):
+        with pytest.raises(SettingError, match="no time zone"):
+            app.send_task("n")
+    app.conf.timezone = "Asia/Tokyo"
+    app.send_task("n")
+    assert len(received(app)) == 2
+
+
+def test_threads_publish_by_the_settings_that_were_set_before(app: App) -> None:
+    """Each sets one and publishes; a message may know of a later change, and must know of its thread's own."""
+    wrong: list[Any] = []
+    lock = Lock()
+
+    def work() -> None:
+        for _ in range(50):
+            with lock:
+                last[0] += 1
+                number = last[0]
+                app.conf.task_default_queue = f"q{number}"
+            sent = app._current_sender().make("n", (), {}, {})
+            if int(sent.route.routing_key[1:]) < number:
+                wrong.append((sent.route.routing_key, number))
+
+    last = [0]
+    threads = [Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_queue_object_is_looked_at_each_time_and_made_up_names_are_not_kept(app: App) -> None:
+    from kombu import Exchange, Queue
+
+    queue = Queue("q", Exchange("q"), routing_key="q")
+    sender = Sender(app)
+    assert sender.make("n", (), {}, {"queue": queue}).route[:2] == ("", "q")
+    queue.exchange = Exchange("press", "topic")
+    assert sender.make("n", (), {}, {"queue": queue}).route[:2] == ("press", "q")
+    assert sender.make("n", (), {}, {"queue": "q"}).route[:2] == ("", "q")
+    for number in range(3 * MOST_ROUTES):
+        assert sender.make("n", (), {}, {"exchange": "x", "routing_key": f"k{number}"}).route[:2] == ("x", f"k{number}")
+    assert len(sender._routes) <= MOST_ROUTES
+
+
+CALLED: list[Any] = [
+    lambda: None, lambda x: None, lambda x, y=1: None, lambda *args: None, lambda x, *args: None, lambda **kwargs: None,
+    lambda x, /, y: None, lambda *, k: None, lambda x, *, k=1: None, lambda x=1, *args, k: None,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", CALLED)
+@pytest.mark.parametrize("args", [(), (1,), (1, 2), (1, 2, 3)])
+@pytest.mark.parametrize("kwargs", [{}, {"x": 1}, {"k": 1}])
+def test_arguments_are_those_that_python_would_take(app: App, function: Any, args: Any, kwargs: Any) -> None:
+    task = app.task(name="t")(function)
+    try:
+        function(*args, **kwargs)
+    except TypeError:
+        with pytest.raises(TypeError, match=r"^t\(\) "):
+            task.check_arguments(args, kwargs)
+    else:
+        task.check_arguments(args, kwargs)
 
 
 def test_wrong_arguments_are_refused_before_they_are_sent(app: App) -> None:

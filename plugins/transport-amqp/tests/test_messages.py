@@ -173,6 +173,23 @@ def test_what_the_broker_does_not_take_is_named_and_the_rest_is_there(connect: C
         assert left(peer, name) == 3
 
 
+def test_a_publisher_that_wants_confirmations_waits_for_each(connect: Connect, peer: Any, name: str) -> None:
+    peer.queue_declare(
+        name, durable=True, auto_delete=False, arguments={"x-max-length": 1, "x-overflow": "reject-publish"}
+    )
+    with connect(confirm_publish=True) as connection:
+        channel = connection.channel()
+        for _ in range(2):
+            channel.basic_publish(channel.prepare_message(b"fits"), "", name)
+            assert left(peer, name) == 1
+            with pytest.raises(NotTaken, match=r"1 of 1 messages .* refused"):
+                Producer(channel).publish("too many", routing_key=name)
+            peer.queue_purge(name)
+        channel.post_many([(channel.prepare_message(b"an answer"), "", name)])
+        channel.basic_publish(channel.prepare_message(b"nobody waits for it"), "", f"{name}.nowhere")
+        assert left(peer, name) == 1
+
+
 def test_after_a_closed_channel_it_goes_on(connect: Connect, peer: Any, name: str) -> None:
     peer.queue_declare(name, durable=True, auto_delete=False)
     with connect() as connection:

@@ -75,7 +75,11 @@ def test_frames_are_py_amqps() -> None:
     message = AmqpMessage(
         "bödy", content_type="application/json", content_encoding="utf-8", delivery_mode=2, priority=3, reply_to="r",
         correlation_id="c", expiration="100",
-        application_headers={**task(1), "deep": {"a": [1, {"b": None}]}, "n": 2**35},
+        application_headers={
+            **task(1), "deep": {"a": [1, {"b": None, "c": "ü", "d": {}}], "e": []}, "pair": (1, None), "n": 2**35,
+            "yes": True, "edges": [False, 0, 2**31 - 1, 2**31, -(2**31) + 1, -(2**31), "\ud800", b"raw"],
+            "others": [1.5, Decimal("1.5"), datetime(2030, 1, 2)], "when": datetime(2030, 1, 2), "raw": b"\xff",
+        },
     )  # fmt: skip
     found = b"".join(Frames().of(5, 100_000, message, "exchange", "key"))
     method = b"\x00\x3c\x00\x28" + dumps("Bssbb", (0, "exchange", "key", False, False))

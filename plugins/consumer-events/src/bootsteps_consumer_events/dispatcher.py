@@ -81,7 +81,7 @@ class Dispatcher:
         buffer_limit: int = 24,
         on_send_buffered: Callable[[], object] | None = None,
     ) -> None:
-        from bootsteps_tasks.message import origin
+        from bootsteps_tasks.encoding import origin
 
         self.app = app or self.app
         if self.app is None:

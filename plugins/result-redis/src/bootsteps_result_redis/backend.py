@@ -143,18 +143,18 @@ class RedisBackend:
         arguments: list[Any] = [*keys, self._expires_ms]
         for key, value in values.items():
             arguments += (standing[key], value)
-        client = self._connections.get().client
+        call = self._connections.get().call
         try:
-            others: Any = client.evalsha(digest(STORE), len(keys), *arguments)
+            others: Any = call("EVALSHA", digest(STORE), len(keys), *arguments)
         except NoScriptError:
-            others = client.eval(STORE, len(keys), *arguments)
+            others = call("EVAL", STORE, len(keys), *arguments)
         return {keys[number - 1]: old for number, old in zip(others[::2], others[1::2], strict=True)}
 
     def _read(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        client = self._connections.get().client
+        call = self._connections.get().call
         values: list[Any] = []
         for chunk in chunks(keys):
-            values += client.mget(chunk)
+            values += call("MGET", *chunk)
         metas = (self._decode(value) for value in values if value is not None)
         return {meta["task_id"]: meta for meta in metas}
 

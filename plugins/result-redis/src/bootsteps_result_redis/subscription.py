@@ -67,7 +67,7 @@ class Subscription:
             if timeout >= PING_AFTER_S:
                 self._ping()
             return ()
-        while self._readable(0):
+        while len(self._arrived) < len(self.watched) and self._readable(0):
             self._take()
         found, self._arrived = self._arrived, []
         return [value for channel, value in found if channel in self.watched]

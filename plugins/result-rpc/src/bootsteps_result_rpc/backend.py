@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bootsteps.errors import KernelError
 from bootsteps_result_rpc.inbox import WHERE, Inbox
 from bootsteps_tasks.backend import encode_result
-from bootsteps_tasks.message import TaskMessage
+from bootsteps_tasks.encoding import TaskMessage, serialized
 from bootsteps_tasks.process import PerProcess
 from bootsteps_tasks.publisher import Publisher, Sent
 from bootsteps_tasks.routing import Route
@@ -54,12 +54,9 @@ class RpcBackend:
             self._publisher.get().publish_many(batch, answers=True)
 
     def _answer(self, meta: Mapping[str, Any], reply_to: str) -> Sent:
-        from kombu.serialization import dumps
-
         correlation_id = getattr(meta, "correlation_id", None) or meta["task_id"]
         found, _ = encode_result(meta, self._serializer)
-        content_type, encoding, payload = dumps(dict(found), serializer=self._serializer)
-        body = payload.encode(encoding) if isinstance(payload, str) else payload
+        body, content_type, encoding = serialized(dict(found), self._serializer)
         properties = {"correlation_id": correlation_id, "delivery_mode": self._delivery_mode}
         message = TaskMessage(meta["task_id"], "", body, content_type, encoding, {}, properties, 0)
         return Sent(message, Route("", reply_to))

@@ -16,15 +16,9 @@ if TYPE_CHECKING:
     from bootsteps_tasks.backend import Backend, ChordBackend
     from bootsteps_tasks.canvas import StampingVisitor, chain, chord, chunks, group, xmap, xstarmap
     from bootsteps_tasks.canvas.signature import Signature, signature
+    from bootsteps_tasks.encoding import encode_task
     from bootsteps_tasks.groups import GroupResult, ResultSet, result_from_tuple
-    from bootsteps_tasks.message import (
-        InvalidMessage,
-        TaskHeaders,
-        decode_body,
-        encode_task,
-        parse_headers,
-        parse_plain,
-    )
+    from bootsteps_tasks.message import InvalidMessage, TaskHeaders, decode_body, parse_headers, parse_plain
     from bootsteps_tasks.places import mask_url
     from bootsteps_tasks.request import Context, current_request, executing, get_task_logger
     from bootsteps_tasks.result import AsyncResult, EagerResult, allow_join_result
@@ -98,7 +92,7 @@ _PLACES = {
     "current_app": "bootsteps_tasks.shared",
     "current_request": "bootsteps_tasks.request",
     "decode_body": "bootsteps_tasks.message",
-    "encode_task": "bootsteps_tasks.message",
+    "encode_task": "bootsteps_tasks.encoding",
     "executing": "bootsteps_tasks.request",
     "get_task_logger": "bootsteps_tasks.request",
     "group": "bootsteps_tasks.canvas",

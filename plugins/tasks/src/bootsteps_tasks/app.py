@@ -78,6 +78,8 @@ class App(bootsteps.App):
         self._tasks = Registry(lambda name: builtin(self, name))
         self._discoverable: list[Callable[[], Iterable[str]]] = []
         far = lambda: float(self.conf["worker_eta_horizon"])  # noqa: E731
+        #: Made with the settings of this stamp.
+        self._sender: tuple[Any, Sender] | None = None
         self._publisher = PerProcess(lambda: Publisher(lambda: self.connection(write=True), far))
         self._backend = PerProcess(lambda: open_backend(self))
         self._backends: dict[str, PerProcess[Backend]] = {}
@@ -259,11 +261,18 @@ class App(bootsteps.App):
     ) -> Sent:
         """Publish one message, whatever `task_always_eager` says, and return it."""
         self.listen()
-        sent = Sender(self).make(task, args, kwargs, options)
+        sent = self._current_sender().make(task, args, kwargs, options)
         self._announce("before_task_publish", sent, properties=sent.message.properties)
         self._publisher.get().publish(sent)
         self._note(sent)
         return sent
+
+    def _current_sender(self) -> Sender:
+        """Return what makes messages by the settings as they are now."""
+        stamp, kept = self.conf.stamp(), self._sender
+        if kept is None or kept[0] != stamp:
+            self._sender = kept = stamp, Sender(self)
+        return kept[1]
 
     def _announce(self, hook: str, sent: Sent, **facts: Any) -> None:
         if self.hooks.listeners(hook):
@@ -298,7 +307,7 @@ class App(bootsteps.App):
     ) -> Iterator[Sent]:
         """As `send_many`, whatever `task_always_eager` says; yield the messages as they are out."""
         self.listen()
-        sender, publisher = Sender(self), self._publisher.get()
+        sender, publisher = self._current_sender(), self._publisher.get()
         for batch in _batches((sender.make(*call) for call in calls), BATCH):
             for sent in batch:
                 self._announce("before_task_publish", sent, properties=sent.message.properties)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 from bootsteps.errors import KernelError, MissingRequirement, WrongType
 from bootsteps_tasks.content import content_types
+from bootsteps_tasks.encoding import serialized
 from bootsteps_tasks.places import default_url, installed, load_scheme, mask_url, scheme_of, unknown_scheme
 from bootsteps_tasks.remote import exception_from_meta, exception_to_meta
 from bootsteps_tasks.repr import bounded_repr
@@ -35,7 +35,6 @@ __all__ = [
     "meta",
     "newest",
     "open_backend",
-    "reply_queue",
 ]
 
 GROUP = "kernel.backends"
@@ -189,30 +188,7 @@ def _now(conf: Settings | None, zone: tzinfo | None) -> str:
 
 def encode(value: Any, serializer: str) -> bytes:
     """Return the value's bytes. Raises kombu's `EncodeError`."""
-    from kombu.serialization import dumps
-
-    if serializer == "json":
-        to_json = _json_encoder()
-        if to_json is not None:
-            with suppress(Exception):  # kombu raises its own for it, below
-                return to_json(value).encode()
-    _, encoding, payload = dumps(value, serializer=serializer)
-    return payload.encode(encoding) if isinstance(payload, str) else bytes(payload)
-
-
-def _json_encoder() -> Callable[[Any], str] | None:
-    """Return what kombu makes anew for each call; None when another encoder is registered for JSON."""
-    registry, kombus, encoder = _kombus_json()
-    return encoder if registry._encoders["json"].encoder is kombus else None
-
-
-@cache
-def _kombus_json() -> tuple[Any, Any, Callable[[Any], str]]:
-    from kombu.serialization import registry
-    from kombu.utils.json import JSONEncoder, dumps
-
-    encode: Callable[[Any], str] = JSONEncoder().encode
-    return registry, dumps, encode
+    return serialized(value, serializer)[0]
 
 
 def decode(payload: bytes | str, serializer: str, accept: Collection[str]) -> Any:
@@ -270,13 +246,10 @@ def make_backends(app: App) -> None:
                 app.backend_of(task)
 
 
-def reply_queue(app: App) -> str | None:
-    """Return the queue for answers to this process, if the backend of `result_backend` answers (its `replies`)."""
+def answers(app: App) -> bool:
+    """Whether the backend of `result_backend` answers who asks (its `replies`): each task must name its `reply_to`."""
     url = app.conf["result_backend"]
-    if not url or not getattr(load_scheme(GROUP, scheme_of(url)), "replies", False):
-        return None
-    replying: Any = app.backend
-    return str(replying.reply_to)
+    return bool(url and getattr(load_scheme(GROUP, scheme_of(url)), "replies", False))
 
 
 class DisabledBackend:

@@ -12,7 +12,7 @@ from datetime import datetime
 from threading import RLock
 from typing import Any, NamedTuple, TypeVar
 
-from bootsteps_tasks.message import TaskMessage
+from bootsteps_tasks.encoding import TaskMessage
 from bootsteps_tasks.places import mask_url
 from bootsteps_tasks.routing import Route
 
@@ -23,8 +23,10 @@ T = TypeVar("T")
 #: Seconds before each further attempt (wire reference 5: three of them, from 0 by 0.2 up to 1).
 PAUSES = (0.0, 0.2, 0.4)
 
-#: Seconds that a process waits at its end for a broker to take what was published.
+#: Seconds that a closing connection, also at the end of its process, waits for a broker to take what was published.
 FAREWELL_S = 10.0
+#: Seconds for a broken one.
+DROP_S = 1.0
 
 
 def pauses(policy: Mapping[str, Any]) -> Sequence[float]:
@@ -89,16 +91,23 @@ class Publisher:
     def close(self) -> None:
         """Close the connection; the next message opens another."""
         with self._lock:
-            connection, self._connection, self._channel = self._connection, None, None
-            self._declared.clear()
-            if connection is not None:
-                self._farewell.detach()
-                connection.release()
+            if self._connection is not None:
+                _say_goodbye(self._connection, os.getpid())
+                self._drop()
+
+    def _drop(self) -> None:
+        """Let go of the connection without a word: if it is broken, nobody might answer."""
+        connection, self._connection, self._channel = self._connection, None, None
+        self._declared.clear()
+        if connection is not None:
+            self._farewell.detach()
+            with suppress(Exception):  # it may be closed already
+                connection.collect(socket_timeout=DROP_S)
 
     def _put(self, sent: Sent) -> bool:
         channel = self._open()
         self._declare(sent.route)
-        if not self._put_later(channel, [sent]):
+        if not self._put_later(channel, (sent,)):
             channel.basic_publish(_prepare(channel, sent.message), sent.route.exchange, sent.route.routing_key)
         return True
 
@@ -117,18 +126,19 @@ class Publisher:
 
     def _put_later(self, channel: Any, batch: Sequence[Sent]) -> set[str]:
         """Let messages that are due beyond the horizon wait in the broker; return their ids, none if it cannot."""
-        publish_later = getattr(channel, "publish_later", None)
+        dated = [sent for sent in batch if sent.message.headers.get("eta") is not None]
+        publish_later = getattr(channel, "publish_later", None) if dated else None
         if publish_later is None:
             return set()
-        found = [(sent, until) for sent in batch if (until := self._until(sent)) is not None]
+        found = [(sent, until) for sent in dated if (until := self._until(sent)) is not None]
         far = [(_prepare(channel, sent.message), sent.route.routing_key, until) for sent, until in found]
         return {sent.message.headers["id"] for sent, _ in found} if far and publish_later(far) else set()
 
     def _until(self, sent: Sent) -> float | None:
         """Return when a message is to come to its queue (since the epoch), None if now."""
-        eta = (sent.message.headers or {}).get("eta")
-        if eta is None or sent.route.exchange:
+        if sent.route.exchange:
             return None
+        eta = sent.message.headers["eta"]
         due, horizon = datetime.fromisoformat(eta).astimezone().timestamp(), self._horizon_s()
         # As a worker does with one from further away: clocks differ, and it must not be sent back and forth.
         return due - 0.8 * horizon if due - time.time() > horizon else None
@@ -174,13 +184,9 @@ class Publisher:
             return ()
         return (OperationalError, *connection.recoverable_connection_errors, *connection.recoverable_channel_errors)
 
-    def _drop(self) -> None:
-        with suppress(Exception):  # it is broken already
-            self.close()
-
 
 def _say_goodbye(connection: Any, pid: int) -> None:
-    """Close a connection that nobody closed before its process ends, and wait until the broker says that it has.
+    """Close a connection, at the latest when its process ends, and wait a while until the broker says that it has.
 
     What it has not read by then would be lost if there was anything from it that we had not read.
     """

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
 __all__ = ["bounded_repr"]
 
+SCALARS = frozenset({int, float, bool, type(None), str})
+#: So many of them, with texts of so many characters, are not looked at one by one.
+FEW, SHORT = 20, 100
 BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}", frozenset: "{}"}
 
 
 def bounded_repr(value: Any, limit: int = 1024, depth: int = 3) -> str:
     """Return `repr(value)`, cut to `limit` characters and to `depth` levels (wire reference 3.2: 1024 and 3)."""
+    if depth > 0 and _is_simple(value):
+        with suppress(ValueError):  # a number of thousands of digits
+            if len(text := repr(value)) <= limit:
+                return text
     pieces: list[str] = []
     size = 0
     for piece in _pieces(value, limit, depth):
@@ -21,6 +29,18 @@ def bounded_repr(value: Any, limit: int = 1024, depth: int = 3) -> str:
         if size > limit:
             return "".join(pieces)[: limit - 3] + "..."
     return "".join(pieces)
+
+
+def _is_simple(value: Any) -> bool:
+    """Whether it holds a few scalars, as most arguments do: its `repr` is what the pieces of it would be."""
+    if type(value) is dict:
+        return len(value) <= FEW and _are_short(value) and _are_short(value.values())
+    return type(value) in (tuple, list) and len(value) <= FEW and _are_short(value)
+
+
+def _are_short(items: Iterable[Any]) -> bool:
+    kinds = set(map(type, items))
+    return kinds <= SCALARS and (str not in kinds or all(len(item) <= SHORT for item in items if type(item) is str))
 
 
 def _pieces(value: Any, limit: int, depth: int) -> Iterator[str]:

@@ -6,13 +6,12 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bootsteps.errors import SettingError
-from bootsteps_tasks.backend import reply_queue
+from bootsteps_tasks.backend import answers
 from bootsteps_tasks.canvas.embedding import embed_options
-from bootsteps_tasks.message import encode_task
+from bootsteps_tasks.encoding import encode_task, new_id
 from bootsteps_tasks.options import CALL_OPTIONS, refuse_unknown
 from bootsteps_tasks.publisher import PAUSES, Sent, pauses
 from bootsteps_tasks.request import current_request
@@ -28,25 +27,30 @@ __all__ = ["Sender", "note_child", "zone_of"]
 
 log = logging.getLogger(__name__)
 
-ROUTING = ("queue", "exchange", "routing_key")
+#: Routes that are remembered: names of queues and routing keys may be made up for each message.
+MOST_ROUTES = 1000
 
 
 class Sender:
-    """Makes messages with one reading of the settings; short-lived, so that a changed setting counts."""
+    """Makes messages by the settings as it found them; who keeps one looks at their `stamp`. Safe from any thread."""
 
     def __init__(self, app: App) -> None:
         conf = app.conf
         self._app = app
         self._queues = configured_queues(conf)
         self._zone = zone_of(conf)
-        self._serializer = conf["task_serializer"]
-        self._compression = conf["task_compression"]
-        self._priority = conf["task_default_priority"]
-        self._delivery_mode = conf["task_default_delivery_mode"]
+        #: What a message is where neither the call nor the task says it.
+        self._defaults = {
+            "serializer": conf["task_serializer"],
+            "compression": conf["task_compression"],
+            "priority": conf["task_default_priority"],
+            "delivery_mode": conf["task_default_delivery_mode"],
+            "ignore_result": None,
+        }
         self._depth = conf["task_repr_maxlevels"]
         self._routers = conf["task_routes"]
         self._inherits_priority = conf["task_inherit_parent_priority"]
-        self._reply_to = reply_queue(app)
+        self._answered = answers(app)
         self._event = conf["task_send_sent_event"]
         retries = conf["task_publish_retry"]
         self._pauses: Sequence[float] = pauses(conf["task_publish_retry_policy"]) if retries else ()
@@ -64,40 +68,35 @@ class Sender:
         """Return the message and where it goes. Raises as `Task.apply_async`."""
         known = self._app.tasks.get(task) if isinstance(task, str) else task
         name = task if isinstance(task, str) else task.name
-        stamps = options.get("stamped_headers")
-        refuse_unknown(f"a call of {name!r}", options, CALL_OPTIONS.union(stamps) if stamps else CALL_OPTIONS)
-        args, kwargs = tuple(args or ()), dict(kwargs or {})
+        if options:
+            stamps = options.get("stamped_headers")
+            refuse_unknown(f"a call of {name!r}", options, CALL_OPTIONS.union(stamps) if stamps else CALL_OPTIONS)
+        args, kwargs, options = tuple(args or ()), dict(kwargs or {}), dict(options)
         if known is not None:
             known.check_arguments(args, kwargs)
             options = {**known.call_options(), **options}
             if (shadow := options.get("shadow") or known.shadow_name(args, kwargs, options)) is not None:
                 options["shadow"] = shadow
-        return self._encode(name, args, kwargs, self._routed(name, args, kwargs, options, known))
+        if self._routers and options.get("queue") is None:
+            options = self._routed(name, args, kwargs, options, known)
+        return self._encode(name, args, kwargs, options)
 
-    def _routed(self, name: str, args: Any, kwargs: Any, options: Mapping[str, Any], task: Any) -> dict[str, Any]:
+    def _routed(self, name: str, args: Any, kwargs: Any, options: dict[str, Any], task: Any) -> dict[str, Any]:
         """Return the options with those that `task_routes` adds; what the call or the task says goes first."""
-        found = dict(options)
-        if not self._routers or found.get("queue") is not None:
-            return found
-        given = route_of(self._routers, name, args, kwargs, found, task)
+        given = route_of(self._routers, name, args, kwargs, options, task)
         given.pop("exchange_type", None)
         refuse_unknown(f"the route of {name!r} in task_routes", given, CALL_OPTIONS)
-        return {**given, **{option: value for option, value in found.items() if value is not None}}
+        return {**given, **{option: value for option, value in options.items() if value is not None}}
 
     def _encode(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]) -> Sent:
-        where = self._route(*(options.pop(option, None) for option in ROUTING))
-        task_id = options.pop("task_id", None) or str(uuid4())
-        waits, child = self._patience(options), options.pop("add_to_parent", True)
-        defaults = {
-            "serializer": self._serializer,
-            "compression": self._compression,
-            "priority": self._priority,
-            "delivery_mode": self._delivery_mode,
-        }
-        options = {**defaults, **{name: value for name, value in options.items() if value is not None}}
-        options.setdefault("ignore_result", None)
-        if self._reply_to is not None and not options["ignore_result"]:
-            options.setdefault("reply_to", self._reply_to)
+        pop = options.pop
+        where = self._route(pop("queue", None), pop("exchange", None), pop("routing_key", None))
+        task_id = pop("task_id", None) or new_id()
+        waits, child = self._patience(options), pop("add_to_parent", True)
+        options = {**self._defaults, **{name: value for name, value in options.items() if value is not None}}
+        if self._answered and not options["ignore_result"] and "reply_to" not in options:
+            answering: Any = self._app.backend
+            options["reply_to"] = str(answering.reply_to)
         self._inherit(options)
         embed_options(options)
         message = encode_task(task_id, name, args, kwargs, zone=self._zone, depth=self._depth, **options)
@@ -115,10 +114,15 @@ class Sender:
         return self._pauses or (PAUSES if again else ())
 
     def _route(self, queue: Any, exchange: Any, routing_key: str | None) -> Route:
-        key = (getattr(queue, "name", queue), getattr(exchange, "name", exchange), routing_key)
-        if key not in self._routes:
-            self._routes[key] = route(self._app.conf, self._queues, queue, exchange, routing_key)
-        return self._routes[key]
+        if not isinstance(queue, str | None) or not isinstance(exchange, str | None):
+            return route(self._app.conf, self._queues, queue, exchange, routing_key)  # theirs may change
+        key = queue, exchange, routing_key
+        found = self._routes.get(key)
+        if found is None:
+            if len(self._routes) >= MOST_ROUTES:
+                self._routes.clear()
+            found = self._routes[key] = route(self._app.conf, self._queues, *key)
+        return found
 
     def _inherit(self, options: dict[str, Any]) -> None:
         """Inside a task, the new one belongs to the same workflow."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack
@@ -228,9 +229,9 @@ class Task(Generic[P, R]):
         """Return the result of the run of this id."""
         return self.app.AsyncResult(task_id)
 
-    def check_arguments(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> None:
+    def check_arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Raise TypeError when the function cannot be called so."""
-        if self.typing:
+        if self.typing and (kwargs or len(args) not in self._takes):
             try:
                 self.signature_of_run.bind(*args, **kwargs)
             except TypeError as exc:
@@ -241,6 +242,20 @@ class Task(Generic[P, R]):
         """The parameters of `run`, without the task itself."""
         return inspect.signature(self.run)
 
+    @cached_property
+    def _takes(self) -> range:
+        """How many arguments it can be called with if none of them has a name: binding them takes ten times as long."""
+        least = most = 0
+        for parameter in self.signature_of_run.parameters.values():
+            needed = parameter.default is parameter.empty
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+                least, most = least + needed, most + 1
+            elif parameter.kind is parameter.VAR_POSITIONAL:
+                most = sys.maxsize - 1
+            elif parameter.kind is parameter.KEYWORD_ONLY and needed:
+                return range(0)
+        return range(least, most + 1)
+
     @property
     def request(self) -> Context:
         """The request that is being executed; an empty one when the task was called as a function."""
@@ -249,9 +264,9 @@ class Task(Generic[P, R]):
 
     def call_options(self) -> dict[str, Any]:
         """The options that the task itself gives to each of its messages."""
-        found = {option: getattr(self, option) for option in SENT}
+        found = {option: value for option in SENT if (value := getattr(self, option)) is not None}
         found["ignore_result"] = bool(self.ignore_result)
-        return {option: value for option, value in found.items() if value is not None}
+        return found
 
     def retry(
         self,

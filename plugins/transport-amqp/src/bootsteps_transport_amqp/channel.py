@@ -9,10 +9,10 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from amqp.exceptions import ChannelError
+from amqp.exceptions import ChannelError, MessageNacked, RecoverableConnectionError
 from kombu.transport import pyamqp
 
-from bootsteps_transport_amqp.confirming import Confirming, NotTaken
+from bootsteps_transport_amqp.confirming import REFUSED, SILENT_S, Confirming, NotTaken
 from bootsteps_transport_amqp.consuming import Consuming
 from bootsteps_transport_amqp.delaying import WAITED, as_sent, later_copy
 from bootsteps_transport_amqp.message import Message
@@ -105,6 +105,19 @@ class Channel(Consuming):
         return None
 
     basic_publish = _basic_publish
+
+    def basic_publish_confirm(self, *args: Any, **kwargs: Any) -> Any:
+        """Publish a message and wait until the broker has it: `basic_publish`, where `confirm_publish` is set.
+
+        Raises `NotTaken` when it refuses it, `RecoverableConnectionError` when it says nothing.
+        """
+        kwargs["confirm_timeout"] = kwargs.get("confirm_timeout") or SILENT_S
+        try:
+            return super().basic_publish_confirm(*args, **kwargs)
+        except MessageNacked as exc:
+            raise NotTaken({0: REFUSED}, 1) from exc
+        except TimeoutError as exc:
+            raise RecoverableConnectionError(f"no confirmation within {kwargs['confirm_timeout']:g} s") from exc
 
     def publish_many(self, messages: Sequence[tuple[Any, str, str]]) -> None:
         """Publish messages with exchange and routing key of each, and wait until the broker has them all.

@@ -14,7 +14,7 @@ from bootsteps_transport_amqp.writing import FRAME_OVERHEAD, Frames
 if TYPE_CHECKING:
     from bootsteps_transport_amqp.connection import Connection
 
-__all__ = ["Confirming", "NotTaken"]
+__all__ = ["REFUSED", "SILENT_S", "Confirming", "NotTaken"]
 
 #: Written at once.
 WRITE_BYTES = 262144
@@ -22,6 +22,7 @@ WRITE_BYTES = 262144
 MOST_OPEN = 5000
 #: Seconds without any confirmation after which the connection counts as broken.
 SILENT_S = 10.0
+REFUSED = "refused (the queue is full, or the broker failed)"
 
 
 class NotTaken(ChannelError):
@@ -105,7 +106,7 @@ class Confirming:
         for number in self._confirmed(tag, multiple):
             place = self._open.pop(number, None)
             if place is not None:
-                self._refused.setdefault(place, "refused (the queue is full, or the broker failed)")
+                self._refused.setdefault(place, REFUSED)
 
     def _confirmed(self, tag: int, multiple: bool) -> list[int]:
         if not multiple:

@@ -80,15 +80,33 @@ class Frames:
             if value is None:
                 parts.append(b"V")
             elif type(value) is str:
-                packed = value.encode("utf-8", "surrogatepass")
-                parts.append(b"S" + U32(len(packed)) + packed)
-            elif type(value) is int and -(2**31) < value < 2**31:
-                parts.append(I32(b"I", value))
+                text = value.encode("utf-8", "surrogatepass")
+                parts += (b"S", U32(len(text)), text)
             else:
-                # A table of one entry without its size and the entry's name, which has no letters: the value.
-                parts.append(dumps("F", ({"": value},))[5:])
+                parts.append(self._value(value))
         packed = b"".join(parts)
         return U32(len(packed)) + packed
+
+    def _value(self, value: Any) -> bytes:
+        """Return a value with its type, as py-amqp writes it."""
+        kind = type(value)
+        if value is None:
+            return b"V"
+        if kind is str:
+            text: bytes = value.encode("utf-8", "surrogatepass")
+            return b"S" + U32(len(text)) + text
+        if kind is int and -(2**31) < value < 2**31:
+            return I32(b"I", value)
+        if kind is bool:
+            return b"t\x01" if value else b"t\x00"
+        if kind is dict:
+            return b"F" + self._table(value)
+        if kind is list:
+            packed = b"".join([self._value(item) for item in value])
+            return b"A" + U32(len(packed)) + packed
+        # A table of one entry without its size and the entry's name, which has no letters: the value.
+        other: bytes = dumps("F", ({"": value},))[5:]
+        return other
 
     def _name(self, name: str) -> bytes:
         if len(self._names) >= MOST_NAMES:

@@ -9,10 +9,14 @@ from bootsteps_tasks.canvas.signature import as_list, plain
 __all__ = ["embed_options"]
 
 FOLLOWING = ("link", "link_error", "chain", "chord")
+#: What is neither an argument of `encode_task` nor a stamp.
+OF_THE_CANVAS = frozenset((*FOLLOWING, "stamped_headers", "replaced_task_nesting"))
 
 
 def embed_options(options: dict[str, Any]) -> None:
     """Replace, in the options of `encode_task`, those of the canvas by `embed` and `headers` (wire reference 3)."""
+    if OF_THE_CANVAS.isdisjoint(options):
+        return
     # JSON takes signatures as they are; copying a long chain at each of its steps would be most of the work.
     made: Any = (lambda value: value) if options["serializer"] == "json" else plain
     link, errbacks, chain, chord = (options.pop(name, None) for name in FOLLOWING)

@@ -6,12 +6,12 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
 
 from bootsteps_tasks.canvas.combining import single
 from bootsteps_tasks.canvas.kinds import chain, chord, group
 from bootsteps_tasks.canvas.pieces import chunks
 from bootsteps_tasks.canvas.signature import Signature, as_list, signature
+from bootsteps_tasks.encoding import new_id
 from bootsteps_tasks.groups import GroupResult
 from bootsteps_tasks.result import AsyncResult
 
@@ -151,7 +151,7 @@ def freeze(sig: Signature, place: Place = NOWHERE) -> Any:
 
 def _settle(sig: Signature, place: Place) -> str:
     options = sig.options
-    task_id: str = options.setdefault("task_id", place.task_id or str(uuid4()))
+    task_id: str = options.setdefault("task_id", place.task_id or new_id())
     if place.chord is not None:
         # The count of a chord's parts depends on these.
         options.update(chord=place.chord, group_id=place.group_id)
@@ -207,7 +207,7 @@ def _freeze_chord(sig: chord, place: Place) -> Any:
     if sig.body is None:
         return _freeze_group(header, place)
     _hand_on(sig)
-    gid = sig.options.setdefault("task_id", str(uuid4()))
+    gid = sig.options.setdefault("task_id", new_id())
     parent = _freeze_group(header, Place(gid))
     sig.tasks = header.tasks
     result = freeze(sig.body, place)
