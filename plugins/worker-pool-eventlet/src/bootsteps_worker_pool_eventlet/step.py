@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from bootsteps import Job, WorkerView
+from bootsteps import WorkerView
 from bootsteps_pool_processes.nature import Nature
 from bootsteps_pool_processes.step import ConcurrentStep
-from bootsteps_pool_processes.wide import ConcurrentPool
 
 __all__ = ["EventletPool"]
 
@@ -17,30 +14,11 @@ FIRST = "import eventlet; eventlet.monkey_patch()"
 WORK = "bootsteps_worker_pool_eventlet.child:work"
 
 
-class Told(ConcurrentPool):
-    """Tells of each job, as Celery's pool of this name does."""
-
-    def submit(self, jobs: Sequence[Job]) -> None:
-        super().submit(jobs)
-        for job in jobs:
-            self._announce("eventlet_pool_apply", pool=self, job=job)
-
-
 class EventletPool(ConcurrentStep):
     """Runs tasks in greenlets of eventlet, in child processes that are patched from their start."""
 
     name = "Pool"
     choice = "eventlet"
-    kind = Told
 
     def nature(self, worker: WorkerView) -> Nature:
         return Nature("eventlet", WORK, False, self.capabilities, "spawn", FIRST)
-
-    def start(self, worker: WorkerView) -> None:
-        super().start(worker)
-        worker.hooks.announce("eventlet_pool_started", pool=self.obj)
-
-    def stop(self, worker: WorkerView) -> None:
-        worker.hooks.announce("eventlet_pool_preshutdown", pool=self.obj)
-        super().stop(worker)
-        worker.hooks.announce("eventlet_pool_postshutdown", pool=self.obj)
