@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_a_step_reads_the_state_of_the_worker_by_celerys_names_and_ends_it_with_
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     with running_worker(tmp_path, "-P", "threads", "-c", "1", "--my-own", "mine", app=APP) as worker:
 
-        def looks() -> list[dict[str, object]]:
+        def looks() -> list[dict[str, Any]]:
             lines = worker.log.splitlines()[:-1]
             return [ast.literal_eval(line.partition("looked: ")[2]) for line in lines if "looked: " in line]
 

@@ -68,3 +68,24 @@ def test_a_name_in_the_environment_is_refused_too(tmp_path):
     assert done.returncode == 2
     assert "unknown setting 'broker_pool_limit' in the environment\n  KERNEL_BROKER_POOL_LIMIT\n  try:" in done.stderr
     assert "try: its name is worker_concurrency now" in done.stderr
+
+
+def test_celerys_variables_of_the_environment_are_not_ignored_in_silence(tmp_path):
+    (tmp_path / "proj.py").write_text("from bootsteps_tasks import App\napp = App('proj')\n")
+
+    def said(*words: str, **env: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "bootsteps", "-A", "proj", *words], cwd=tmp_path, capture_output=True, text=True,
+            timeout=60, env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), **env},
+        )  # fmt: skip
+        return done.returncode, done.stderr
+
+    for words in (("call", "proj.add"), ("worker", "-P", "solo"), ("queues", "list")):
+        status, text = said(*words, CELERY_BROKER_URL="redis://h/0")
+        assert (status, "Traceback" in text) == (2, False), text
+        assert "broker_url is not set, and CELERY_BROKER_URL in the environment, which is, is Celery's" in text
+        assert 'export KERNEL_BROKER_URL="$CELERY_BROKER_URL"' in text
+    status, text = said("result", "some-id", CELERY_RESULT_BACKEND="redis://h/0")
+    assert (status, "CELERY_RESULT_BACKEND in the environment" in text) == (2, True)
+    both = {"CELERY_BROKER_URL": "redis://h/0", "KERNEL_BROKER_URL": f"sqlite:///{tmp_path}/b.db"}
+    assert said("call", "proj.add", **both)[0] == 0  # it is only in the way where it could be meant

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import shlex
 import shutil
@@ -100,3 +101,34 @@ def test_the_container_file_starts_what_there_is(tmp_path: Path) -> None:
     assert accepted(words[1:], tmp_path).returncode == 0
     assert "STOPSIGNAL SIGTERM" in text
     assert re.search(r"^USER (?!root)\w+$", text, re.M)
+
+
+def test_the_container_file_names_distributions_that_there_are(tmp_path: Path) -> None:
+    named = set(re.findall(r"bootsteps-[a-z-]+", (FOLDER / "Dockerfile").read_text()))
+    root = FOLDER.parent.parent
+    assert named >= {"bootsteps-standard", "bootsteps-health"}
+    assert {name for name in named if not (root / "plugins" / name.removeprefix("bootsteps-")).is_dir()} == set()
+
+
+def test_the_user_of_the_container_file_can_be_made(tmp_path: Path) -> None:
+    program = shutil.which("useradd", path="/usr/sbin:/sbin")
+    if program is None or os.geteuid() != 0:
+        pytest.skip("needs root and useradd; try: apt-get install passwd")
+    text = (FOLDER / "Dockerfile").read_text()
+    line = re.search(r"^RUN useradd (.*)$", text, re.M)
+    user = re.search(r"^USER (\w+)$", text, re.M)
+    assert line is not None
+    assert user is not None
+    for name in ("etc/passwd", "etc/group", "etc/shadow", "var/lib/none"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    words = [program, "--prefix", str(tmp_path), *shlex.split(line[1])]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "SYS_UID" in done.stderr) == (0, False), done.stderr
+    [name, _, number, *_] = (tmp_path / "etc/passwd").read_text().split(":")
+    assert (name, number) == (user[1], "10001")
+    [container] = documents()[0]["spec"]["template"]["spec"]["containers"]
+    assert documents()[0]["spec"]["template"]["spec"]["securityContext"]["runAsUser"] == int(number)
+    assert re.search(r"XDG_STATE_HOME=(\S+)", text)[1] == "/var/lib/kernel"  # type: ignore[index]
+    assert (tmp_path / "var/lib/kernel").is_dir()
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False

@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from bootsteps.cli import Session, root
 from bootsteps.cores import usable_cores
 from bootsteps_tasks import App
 from workers import TASKS, running_worker
@@ -262,3 +265,20 @@ def test_solo_runs_one_task_at_a_time_and_reserves_for_one(tmp_path, monkeypatch
     status, _, err = kernel(tmp_path, "-A", "proj", *DRY, "-c", "4")
     assert status == 2
     assert "solo" in err
+
+
+def commands(group: click.Group, ctx: click.Context, path: str) -> Iterator[tuple[str, click.Command]]:
+    for name in group.list_commands(ctx):
+        command = group.get_command(ctx, name)
+        assert command is not None
+        yield f"{path} {name}", command
+        if isinstance(command, click.Group):
+            yield from commands(command, ctx, f"{path} {name}")
+
+
+def test_the_help_of_every_command_has_an_example():
+    with click.Context(root, obj=Session()) as ctx:
+        found = dict(commands(root, ctx, "kernel"))
+    assert len(found) > 20
+    lines = {path: [line.strip() for line in (command.help or "").splitlines()] for path, command in found.items()}
+    assert [path for path in lines if not any(line.startswith("kernel ") for line in lines[path])] == []

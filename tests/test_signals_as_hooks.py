@@ -139,3 +139,36 @@ def test_a_producers_listeners_may_add_headers(tmp_path: Path, client: App) -> N
         ("after", "proj.add", "acme"),
         ("after", "proj.other", ""),
     ]
+
+
+POOLS = """
+    import json
+    from bootsteps_tasks import App
+    app = App("proj")
+
+    def note(hook, fact):
+        print("told:", json.dumps([hook, fact]), flush=True)
+
+    for hook in ("pool_started", "pool_stopping", "pool_stopped"):
+        app.hooks.connect(hook)(lambda pool, hook=hook: note(hook, pool.concurrency))
+
+    @app.hooks.connect("job_submitted")
+    def submitted(job):
+        note("job_submitted", job.kind)
+
+    @app.task
+    def add(x, y):
+        return x + y
+"""
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "eventlet"])
+def test_every_pool_tells_its_life_and_its_jobs(tmp_path: Path, client: App, pool: str) -> None:
+    pytest.importorskip(f"bootsteps_worker_pool_{pool}")
+    with running_worker(tmp_path, "-P", pool, "-c", "2", app=POOLS) as worker:
+        for number in range(2):
+            assert client.send_task("proj.add", (number, 2)).get(timeout=30) == number + 2
+        assert worker.stop() == 0
+        told = [json.loads(line.partition("told: ")[2]) for line in worker.log.splitlines() if "told: " in line]
+    jobs = [["job_submitted", "proj.add"]] * 2
+    assert told == [["pool_started", 2], *jobs, ["pool_stopping", 2], ["pool_stopped", 2]]

@@ -182,23 +182,23 @@ def user_preload_options(command: str, app: Any, options: dict[str, Any]) -> Non
 
 
 @hookspec
-def eventlet_pool_started(pool: Any) -> None:
-    """The pool of `-P eventlet` has its children."""
+def pool_started(pool: Any) -> None:
+    """The pool, of whatever kind, is there and every step of the worker has started."""
 
 
 @hookspec
-def eventlet_pool_preshutdown(pool: Any) -> None:
-    """The pool of `-P eventlet` is about to end."""
+def pool_stopping(pool: Any) -> None:
+    """The pool is about to end: no job will be handed to it any more."""
 
 
 @hookspec
-def eventlet_pool_postshutdown(pool: Any) -> None:
-    """The pool of `-P eventlet` has ended."""
+def pool_stopped(pool: Any) -> None:
+    """The pool has ended, and every step of the worker has stopped."""
 
 
 @hookspec
-def eventlet_pool_apply(pool: Any, job: Any) -> None:
-    """A job was handed to the pool of `-P eventlet`; a `bootsteps.Job`."""
+def job_submitted(job: Any) -> None:
+    """A job was handed to the pool; a `bootsteps.Job`."""
 
 
 @hookspec

@@ -123,7 +123,7 @@ def test_sentinel_names_the_master_also_when_that_is_another_one(
 
     until(again, "the new master", 60)
     assert backend.wait(["b"], 30)["b"]["result"] == 2
-    assert backend.get("a")["result"] == 1  # what the old one had
+    assert backend.get_many(["a"])["a"]["result"] == 1  # what the old one had
     backend.close()
     app.close()
 

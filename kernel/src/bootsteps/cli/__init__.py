@@ -119,7 +119,7 @@ def _wrong_use(error: click.UsageError) -> KernelError:
     fix = f"{command} --help"
     if isinstance(error, click.NoSuchOption) and not error.possibilities:
         fix += " lists the options of what is installed; others come with a plugin"
-    return KernelError(error.format_message().strip().removesuffix("."), whose, fix)
+    return KernelError(" ".join(error.format_message().split()).removesuffix("."), whose, fix)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

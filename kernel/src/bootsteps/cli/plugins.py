@@ -22,7 +22,13 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a
 
 @click.group()
 def plugins() -> None:
-    """Look at the installed plugins."""
+    """Look at the installed plugins.
+
+    \b
+    kernel plugins list                what is installed, from where, and whether it takes part
+    kernel plugins check -A proj       import all of it, and compose the worker
+    kernel plugins show Timer          one step: what it needs, lends and reads
+    """
 
 
 @plugins.command("list", cls=AppCommand)
@@ -33,6 +39,10 @@ def list_plugins(session: Session, as_json: bool) -> None:
 
     States: ok, disabled (by --without), broken (its module is not there), shadowed (another distribution of that name
     comes first on the import path). `kernel plugins check` imports them to find what else is wrong.
+
+    \b
+    kernel plugins list
+    kernel plugins list --json --without Mingle
     """
     session.app()
     _print([_row(session, plugin, *_state(session, plugin)) for plugin in session.catalogue.installed], as_json)
@@ -42,7 +52,11 @@ def list_plugins(session: Session, as_json: bool) -> None:
 @as_json
 @click.pass_obj
 def check(session: Session, as_json: bool) -> None:
-    """Import every plugin and compose the worker; exit 2 if anything is wrong."""
+    """Import every plugin and compose the worker; exit 2 if anything is wrong.
+
+    \b
+    kernel plugins check -A proj
+    """
     session.app()
     rows = []
     for plugin in session.catalogue.installed:
@@ -66,7 +80,12 @@ def check(session: Session, as_json: bool) -> None:
 @as_json
 @click.pass_obj
 def show(session: Session, name: str, as_json: bool) -> None:
-    """Show all about the plugins called NAME (or of the distribution NAME): what they need, lend and read."""
+    """Show all about the plugins called NAME (or of the distribution NAME): what they need, lend and read.
+
+    \b
+    kernel plugins show Timer
+    kernel plugins show bootsteps-worker-timer --json
+    """
     session.app()
     found = [plugin for plugin in session.catalogue.installed if plugin.answers_to(name)]
     if not found:

@@ -63,7 +63,7 @@ class HandOver:
         if ready:
             if self._settlement.starts is not None:
                 self._settlement.starts.watch(ready)
-            self._pool.submit([request.job() for request in ready])
+            self._settlement.submit([request.job() for request in ready])
         if self._window is not None:
             self._window.watch()
         broken, self._broken = self._broken, None

@@ -148,6 +148,13 @@ class Settlement:
         if delivery.ack() or delivery.settled:
             self._ledger.was_finished(headers.id)
 
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Hand jobs to the pool."""
+        self._submit(jobs)
+        if self._hooks.listeners("job_submitted"):
+            for job in jobs:
+                self._hooks.announce("job_submitted", job=job)
+
     def conclude(
         self,
         headers: TaskHeaders,
@@ -168,7 +175,7 @@ class Settlement:
         request = Request(self._ledger.number(), headers, envelope.pack(), delivery, True, NO_LIMITS, known=False)
         request.then = then
         self._ledger.start(request)
-        self._submit([request.job()])
+        self.submit([request.job()])
 
     def _concluded(self, request: Request, outcome: Outcome, then: Callable[[Delivery], object]) -> None:
         if outcome.lost is not None:

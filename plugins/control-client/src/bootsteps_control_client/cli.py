@@ -126,6 +126,10 @@ def control(ctx: click.Context, /, command: str, args: tuple[str, ...], **how: A
 def status(ctx: click.Context, /, **how: Any) -> None:
     """Show the workers that are online.
 
+    \b
+    kernel -A proj status
+    kernel -b redis://localhost/0 status --json -t 3
+
     Exit status: 0 there is one, 69 there is none.
     """
     answers = _run(ctx.obj, "inspect", "ping", (), body=False, **how)
@@ -153,7 +157,8 @@ def _run(
     answers = _by_broker(_app(session, broker), command, arguments, seconds, destination, told)
     if not answers:
         fix = "is a worker running, on this broker? -t SECONDS waits longer for a busy one"
-        raise Unanswered("No nodes replied within time constraint", (f"kernel {kind} {name}",), fix)
+        asked = f"kernel {kind} {name}" if body else "kernel status"
+        raise Unanswered("No nodes replied within time constraint", (asked,), fix)
     return answers
 
 

@@ -107,21 +107,15 @@ class ConcurrentStep(ChildrenStep):
     #: How many jobs run at one time when nobody says.
     default_places = 100
 
-    def kind(self) -> type[ConcurrentPool]:
-        """Return the class of the pool."""
-        from bootsteps_pool_processes.wide import ConcurrentPool
-
-        return ConcurrentPool
-
     def create(self, worker: WorkerView) -> ProcessPool:
-        from bootsteps_pool_processes.wide import CHILD_MOST
+        from bootsteps_pool_processes.wide import CHILD_MOST, ConcurrentPool
 
         places = positive(worker, WORKER_CONCURRENCY, "-c 1, or leave it out") or self.default_places
         children = min(positive(worker, CHILDREN) or 1, places)
         if places > children * CHILD_MOST:
             what = f"worker_concurrency is {places}, and a child runs {CHILD_MOST} tasks at most"
             raise SettingError(what, (), f"--pool-children {-(-places // CHILD_MOST)}")
-        return self._make(self.kind(), worker, children, places=places)
+        return self._make(ConcurrentPool, worker, children, places=places)
 
 
 def _recycling(worker: WorkerView) -> Recycling:

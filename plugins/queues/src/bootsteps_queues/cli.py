@@ -56,6 +56,10 @@ def list_queues(ctx: click.Context, broker: str | None, as_json: bool) -> None:
 
     They are those of the application, and those that the broker can list (RabbitMQ cannot). A dash: the broker has no
     such queue; on Redis it may be empty. Redis does not know consumers.
+
+    \b
+    kernel -A proj queues list
+    kernel -b redis://localhost/0 queues list --json
     """
     app = the_app(ctx, broker)
     with opened(app) as connection:
@@ -78,7 +82,11 @@ def _row(name: str, found: Any) -> dict[str, Any]:
 @as_json
 @click.pass_context
 def show(ctx: click.Context, name: str, broker: str | None, as_json: bool) -> None:
-    """Show one queue: messages, consumers, and which exchanges send to it. Exit status 2 if it is not there."""
+    """Show one queue: messages, consumers, and which exchanges send to it. Exit status 2 if it is not there.
+
+    \b
+    kernel -A proj queues show mail
+    """
     app = the_app(ctx, broker)
     with opened(app) as connection:
         listed = bindings_of(connection)
@@ -105,6 +113,10 @@ def get(ctx: click.Context, name: str, limit: int, ack: bool, broker: str | None
     """Show the messages that wait first in the queue NAME. They stay there, unless with --ack.
 
     --json prints one object a line. Exit status 1 if there is none.
+
+    \b
+    kernel -A proj queues get mail -n 3
+    kernel -A proj queues get mail --ack --json
     """
     app = the_app(ctx, broker)
     with opened(app) as connection:
@@ -156,6 +168,9 @@ def publish(
     """Publish BODY (-: standard input) straight to the queue NAME. To run a task use kernel call.
 
     Exit status 2 if there is no such queue.
+
+    \b
+    kernel -A proj queues publish mail '{"a": 1}'
     """
     found = _object(headers)
     app = the_app(ctx, broker)
@@ -196,6 +211,9 @@ def declare(
     """Make the queue NAME, its exchange, and bind the two; what is there already remains.
 
     A queue that the application's settings know is made as they say, unless an option says otherwise.
+
+    \b
+    kernel -A proj queues declare mail
     """
     from kombu import Exchange, Queue
 
@@ -216,7 +234,11 @@ def declare(
 @broker
 @click.pass_context
 def purge_one(ctx: click.Context, name: str, broker: str | None) -> None:
-    """Throw away what waits in the queue NAME, without asking; print how many. kernel purge empties all and asks."""
+    """Throw away what waits in the queue NAME, without asking; print how many. kernel purge empties all and asks.
+
+    \b
+    kernel -A proj queues purge mail
+    """
     app = the_app(ctx, broker)
     with opened(app) as connection:
         if counts(connection, name) is None and all(q != name for q, _, _ in bindings_of(connection) or ()):
@@ -232,7 +254,11 @@ def purge_one(ctx: click.Context, name: str, broker: str | None) -> None:
 @broker
 @click.pass_context
 def delete(ctx: click.Context, name: str, if_empty: bool, if_unused: bool, broker: str | None) -> None:
-    """Remove the queue NAME and what waits in it. Exit status 1 if a condition keeps it."""
+    """Remove the queue NAME and what waits in it. Exit status 1 if a condition keeps it.
+
+    \b
+    kernel -A proj queues delete mail
+    """
     app = the_app(ctx, broker)
     with opened(app) as connection:
         found = counts(connection, name)

@@ -17,7 +17,12 @@ __all__ = ["list_"]
 
 @click.group("list", cls=Group)
 def list_() -> None:
-    """List what a broker knows: `kernel list bindings`."""
+    """List what a broker knows.
+
+    \b
+    kernel -A proj list bindings
+    kernel -b redis://localhost/0 list bindings --json
+    """
 
 
 @list_.command(cls=AppCommand)

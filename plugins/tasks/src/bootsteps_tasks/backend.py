@@ -222,7 +222,7 @@ def open_backend(app: App, url: str | None = None) -> Backend:
         if "sqlite" not in installed(GROUP):
             what = "result_backend is not set, and the embedded backend is not installed"
             return DisabledBackend(what, "pip install bootsteps-result-sqlite")
-        url = default_url(app.main, "results.db")
+        url = default_url(app.main, "results.db", "result_backend")
     factory = load_scheme(GROUP, scheme_of(url))
     if factory is None:
         raise unknown_scheme("result_backend", url, installed(GROUP))

@@ -29,7 +29,7 @@ def broker_url(app: App, write: bool = False) -> tuple[str, bool]:
             ("setting broker_url", f"application {app.main or 'default'!r}"),
             "pip install bootsteps-transport-sqlite\n  or:  export KERNEL_BROKER_URL=redis://localhost:6379/0",
         )
-    return default_url(app.main, "broker.db"), True
+    return default_url(app.main, "broker.db", "broker_url"), True
 
 
 def connect(app: App, write: bool = False) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bootsteps import Catalogue, KernelError
 from bootsteps.discovery import Broken, scan_once
-from bootsteps.errors import DuplicateName, UnknownName, did_you_mean
+from bootsteps.errors import DuplicateName, MissingRequirement, UnknownName, did_you_mean
 
 __all__ = ["catalogue", "default_url", "installed", "load_scheme", "mask_url", "scheme_of", "state_folder"]
 
@@ -39,8 +39,17 @@ def state_folder(main: str | None) -> Path:
     return base / "bootsteps" / (name or "default")
 
 
-def default_url(main: str | None, file: str) -> str:
-    """Return the URL of an embedded file, as SQLAlchemy writes it: `sqlite:////absolute/path`."""
+def default_url(main: str | None, file: str, setting: str) -> str:
+    """Return the URL of an embedded file, as SQLAlchemy writes it: `sqlite:////absolute/path`.
+
+    Raises `MissingRequirement` where the environment has Celery's variable for the `setting`: who comes from there
+    means another place, and would look for his tasks in vain.
+    """
+    variable = f"CELERY_{setting.upper()}"
+    if os.environ.get(variable):
+        what = f"{setting} is not set, and {variable} in the environment, which is, is Celery's and not read here"
+        fix = f'export KERNEL_{setting.upper()}="${variable}", or unset {variable}'
+        raise MissingRequirement(what, (f"setting {setting!r}", f"application {main or 'default'!r}"), fix)
     return f"sqlite:///{state_folder(main) / file}"
 
 

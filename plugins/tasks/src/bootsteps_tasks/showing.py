@@ -65,8 +65,9 @@ def banner_of(app: App) -> dict[str, list[str]]:
     from bootsteps_tasks.places import default_url, installed, mask_url
 
     url, embedded = app.broker_url()
-    own = f"{default_url(app.main, 'results.db')} (embedded)" if "sqlite" in installed("kernel.backends") else ""
-    results = app.conf["result_backend"] or own
+    results = app.conf["result_backend"]
+    if not results and "sqlite" in installed("kernel.backends"):
+        results = f"{default_url(app.main, 'results.db', 'result_backend')} (embedded)"
     chosen, without = app.conf.get("worker_queues", ()), app.conf.get("worker_exclude_queues", ())
     return {
         "app": [app.main or "default"],

@@ -9,7 +9,6 @@ from bootsteps_pool_processes.step import ConcurrentStep
 
 if TYPE_CHECKING:
     from bootsteps_pool_processes.nature import Nature
-    from bootsteps_pool_processes.wide import ConcurrentPool
 
 __all__ = ["EventletPool"]
 
@@ -25,22 +24,7 @@ class EventletPool(ConcurrentStep):
     name = "Pool"
     choice = "eventlet"
 
-    def kind(self) -> type[ConcurrentPool]:
-        """Return the class of the pool."""
-        from bootsteps_worker_pool_eventlet.told import Told
-
-        return Told
-
     def nature(self, worker: WorkerView) -> Nature:
         from bootsteps_pool_processes.nature import Nature
 
         return Nature("eventlet", WORK, False, self.capabilities, "spawn", FIRST)
-
-    def start(self, worker: WorkerView) -> None:
-        super().start(worker)
-        worker.hooks.announce("eventlet_pool_started", pool=self.obj)
-
-    def stop(self, worker: WorkerView) -> None:
-        worker.hooks.announce("eventlet_pool_preshutdown", pool=self.obj)
-        super().stop(worker)
-        worker.hooks.announce("eventlet_pool_postshutdown", pool=self.obj)

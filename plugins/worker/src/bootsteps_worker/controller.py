@@ -64,6 +64,7 @@ class WorkController(Parent):
         """Boot, run until a wish to end, stop everything; return the exit status. Raises what a step's start raised."""
         self.blueprint.start()
         try:
+            self._tell_of_pool("pool_started")
             log.info("%s ready.", self.hostname)
             self.hooks.announce("worker_ready", worker=self)
             self.blueprint.run(lambda: self.wish is not None)
@@ -129,12 +130,24 @@ class WorkController(Parent):
         cold = self.wish == "cold"
         if cold:
             log.warning("cold shutdown: what runs is interrupted and given back")
+        pool = self._tell_of_pool("pool_stopping")
         self.blueprint.stop(terminate=cold)
         self.blueprint.shutdown_nested()
+        if pool is not None:
+            self.hooks.announce("pool_stopped", pool=pool)
         log.log(logging.WARNING if self._tally.interrupted else logging.INFO, "%s", self._tally)
         self.hooks.unregister(self._tally)
         self.hooks.announce("worker_shutdown", worker=self)
         log.info("%s is gone.", self.hostname)
+
+    def _tell_of_pool(self, hook: str) -> Any:
+        """Announce it, and return the pool, if there is one."""
+        try:
+            pool = self.get(POOL)
+        except LookupError:
+            return None
+        self.hooks.announce(hook, pool=pool)
+        return pool
 
     @property
     def active_requests(self) -> Sequence[RunningRequest]:
