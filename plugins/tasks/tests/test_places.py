@@ -11,7 +11,7 @@ import bootsteps
 from bootsteps import Catalogue
 from bootsteps.errors import DuplicateName, LackingCapability, LoadError, MissingRequirement, UnknownName, WrongType
 from bootsteps_tasks import App, mask_url, places
-from bootsteps_tasks.backend import Backend, DisabledBackend
+from bootsteps_tasks.backend import Backend, DisabledBackend, make_backends
 
 TRANSPORT = "from kombu.transport.memory import Transport\n"
 
@@ -152,6 +152,22 @@ def test_a_backend_is_called_with_the_application_and_the_url(install: object, t
         _ = App("proj", backend="none://").backend
     with pytest.raises(UnknownName, match="did you mean 'mine'"):
         _ = App("proj", backend="mina://").backend
+
+
+def test_backends_of_tasks_with_results_are_made_before_the_children_are(install: object) -> None:
+    code = "made = []\nclass Mine:\n    def __init__(self, app, url):\n        made.append(url)\n"
+    code += "        if url.endswith('broken'): raise OSError('no')\n"
+    install("kernel.backends", "mine = fake_early:Mine", code)  # type: ignore[operator]
+    app = App("proj", backend="mine://usual")
+    app.task(name="quiet", ignore_result=True)(lambda: None)
+    make_backends(app)
+    made = sys.modules["fake_early"].made if "fake_early" in sys.modules else []
+    assert made == []
+    app.task(name="loud")(lambda: None)
+    app.task(name="own", backend="mine://own")(lambda: None)
+    app.task(name="worse", backend="mine://broken")(lambda: None)
+    make_backends(app)
+    assert sorted(sys.modules["fake_early"].made) == ["mine://broken", "mine://own", "mine://usual"]
 
 
 def test_an_installed_plugin_adds_to_applications(install: object) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from bootsteps import Timer, TimerEntry
+from bootsteps import Timer, TimerEntry, __version__
 from bootsteps_consumer_events import Dispatcher
 
 __all__ = ["Heart", "software"]
@@ -18,9 +18,7 @@ __all__ = ["Heart", "software"]
 @cache
 def software() -> Mapping[str, Any]:
     """Return what runs here, under Celery's names."""
-    from importlib.metadata import version
-
-    return {"sw_ident": "py-bootsteps", "sw_ver": version("bootsteps"), "sw_sys": platform.system()}
+    return {"sw_ident": "py-bootsteps", "sw_ver": __version__, "sw_sys": platform.system()}
 
 
 def load_average() -> list[float]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
-from bootsteps.errors import KernelError, MissingRequirement, WrongType
+from bootsteps.errors import MissingRequirement, WrongType
 from bootsteps_tasks.content import content_types
 from bootsteps_tasks.encoding import serialized
 from bootsteps_tasks.places import default_url, installed, load_scheme, mask_url, scheme_of, unknown_scheme
@@ -242,7 +242,7 @@ def make_backends(app: App) -> None:
     """
     for task in app.tasks.values():
         if not task.ignore_result:
-            with suppress(KernelError):
+            with suppress(Exception):  # of a plugin, whatever it is
                 app.backend_of(task)
 
 

@@ -30,7 +30,9 @@ def banner(worker: Any) -> str:
 def _lines(worker: Any, facts: Mapping[str, Sequence[str]]) -> Iterator[str]:
     conf = worker.app.conf
     user = ", root" if hasattr(os, "geteuid") and os.geteuid() == 0 else ""
-    yield f"{worker.hostname}  bootsteps {__version__}, Python {platform.python_version()}, {platform.platform()}{user}"
+    here = os.uname()  # not platform.platform(), which starts a program and reads Python's whole file
+    system = f"{here.sysname}-{here.release}-{here.machine}"
+    yield f"{worker.hostname}  bootsteps {__version__}, Python {platform.python_version()}, {system}{user}"
     yield ""
     yield "[config]"
     for name in SHORT:
