@@ -18,7 +18,7 @@ from redis.retry import Retry
 from bootsteps_transport_redis.codec import encode
 from bootsteps_transport_redis.expiring import Expiring
 from bootsteps_transport_redis.keys import Keys
-from bootsteps_transport_redis.link import Command, Link
+from bootsteps_transport_redis.link import Command, Link, pushed_together
 
 if TYPE_CHECKING:
     from bootsteps_transport_redis.transport import Transport
@@ -29,6 +29,8 @@ __all__ = ["DeclaringChannel"]
 SOCKET_TIMEOUT_S = 5.0
 #: Seconds between two looks for queues that expired, by each channel that consumes.
 DROP_EVERY_S = 10.0
+#: Commands of a batch that are sent together.
+AT_ONCE = 1000
 
 
 class DeclaringChannel(kombu_redis.Channel):
@@ -106,8 +108,8 @@ class DeclaringChannel(kombu_redis.Channel):
             commands = [command for entry in messages for command in self._commands(*entry)]
         finally:
             self._tables = None
-        for first in range(0, len(commands), 1000):
-            self._link.pipeline(commands[first : first + 1000])
+        for first in range(0, len(commands), AT_ONCE):
+            self._link.pipeline(pushed_together(commands[first : first + AT_ONCE]))
 
     def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **kwargs: Any) -> None:
         """Publish one message."""

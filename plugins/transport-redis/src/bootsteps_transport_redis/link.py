@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from threading import RLock
 from typing import Any
 
@@ -12,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-__all__ = ["Command", "Link"]
+__all__ = ["Command", "Link", "pack", "pushed_together"]
 
 #: A command and its arguments.
 Command = Sequence[Any]
@@ -33,6 +35,17 @@ def pack(command: Command) -> bytes:
             raise TypeError(f"an argument of a Redis command is text, bytes or a number, not {argument!r}")
         parts.append(b"$%d\r\n%b\r\n" % (len(argument), argument))
     return b"".join(parts)
+
+
+def pushed_together(commands: Sequence[Command]) -> list[Command]:
+    """Make one command of those that push to one list after each other: it needs one answer, and leaves the same."""
+    found: list[Command] = []
+    for (name, key), same in groupby(commands, itemgetter(0, 1)):
+        if name == "LPUSH":
+            found.append((name, key, *map(itemgetter(2), same)))
+        else:
+            found += same
+    return found
 
 
 class Link:
