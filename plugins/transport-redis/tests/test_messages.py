@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import threading
+from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic, time
@@ -157,6 +158,26 @@ def test_publish_many_sends_them_together(connect: Connect, peer: Connect, serve
     _, got = consume(other, queue())
     drain(other, got, 500)
     assert [message.payload for message in got] == [str(i) for i in range(500)]
+
+
+def test_a_batch_for_several_queues_and_priorities_keeps_their_order(connect: Connect, server: Any) -> None:
+    channel = connect().channel()
+    for name in ("letters", "parcels"):
+        queue(name)(channel).declare()
+    queue("passing", expires=60)(channel).declare()
+    targets = [("letters", 0), ("letters", 3), ("parcels", 0), ("passing", 0)]
+    batch = [
+        (channel.prepare_message(f"{i}", priority, "text/plain", "utf-8"), name, name)
+        for i in range(50) for name, priority in targets for _ in range(2)
+    ]  # fmt: skip
+    channel.publish_many(batch)
+    for key in ("letters", f"letters{SEP}3", "parcels", "passing"):
+        found = [json.loads(raw)["body"] for raw in reversed(server.lrange(key, 0, -1))]
+        assert [b64decode(body) for body in found] == [b"%d" % (i // 2) for i in range(100)]
+    assert server.pttl("passing") > 0
+    before = server.info("commandstats")["cmdstat_lpush"]["calls"]
+    channel.publish_many([(channel.prepare_message("x"), "letters", "letters") for _ in range(500)])
+    assert server.info("commandstats")["cmdstat_lpush"]["calls"] == before + 1
 
 
 def test_publishing_one_by_one_takes_one_round_trip_and_sees_new_bindings(connect: Connect, server: Any) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bootsteps_transport_redis.codec import encode
 from bootsteps_transport_redis.expiring import Expiring
 from bootsteps_transport_redis.keys import Keys
+from bootsteps_transport_redis.link import pushed_together
 from bootsteps_transport_redis.naming import NamedKeys
 from bootsteps_transport_redis.scripts import BIND_FOR_A_TIME, DROP_BINDINGS
 from bootsteps_transport_redis.wire import Command
@@ -26,6 +27,8 @@ __all__ = ["DeclaringChannel"]
 DROP_EVERY_S = 10.0
 #: And between two looks for bindings of others that nobody has refreshed; so many of them at once (kombu's numbers).
 SWEEP_BINDINGS_EVERY_S, SWEEP_BINDINGS_MOST = 60.0, 100
+#: Commands of a batch that are sent together.
+AT_ONCE = 1000
 
 
 class DeclaringChannel(NamedKeys):
@@ -89,8 +92,8 @@ class DeclaringChannel(NamedKeys):
             commands = [command for entry in messages for command in self._commands(*entry)]
         finally:
             self._tables = None
-        for first in range(0, len(commands), 1000):
-            self._link.pipeline(commands[first : first + 1000])
+        for first in range(0, len(commands), AT_ONCE):
+            self._link.pipeline(pushed_together(commands[first : first + AT_ONCE]))
 
     def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **kwargs: Any) -> None:
         """Publish one message."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from threading import RLock
 from typing import Any
 
@@ -12,7 +14,18 @@ from bootsteps_transport_redis.connection import Wire
 from bootsteps_transport_redis.errors import ConnectionLost, NoScript, Refused, ServerSilent
 from bootsteps_transport_redis.wire import Command
 
-__all__ = ["Link"]
+__all__ = ["Link", "pushed_together"]
+
+
+def pushed_together(commands: Sequence[Command]) -> list[Command]:
+    """Make one command of those that push to one list after each other: it needs one answer, and leaves the same."""
+    found: list[Command] = []
+    for (name, key), same in groupby(commands, itemgetter(0, 1)):
+        if name == "LPUSH":
+            found.append((name, key, *map(itemgetter(2), same)))
+        else:
+            found += same
+    return found
 
 
 class Link:
