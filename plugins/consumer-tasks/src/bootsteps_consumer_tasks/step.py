@@ -56,8 +56,8 @@ from bootsteps_consumer_tasks.root import check_root
 from bootsteps_consumer_tasks.settlement import Settlement
 from bootsteps_consumer_tasks.snapshots import Snapshots
 from bootsteps_consumer_tasks.starts import Starts
-from bootsteps_consumer_tasks.strategy import Intake
 from bootsteps_consumer_tasks.state import WorkerState
+from bootsteps_consumer_tasks.strategy import Intake
 from bootsteps_consumer_tasks.taskcontrol import TaskControl
 from bootsteps_tasks.settings import ETA_HORIZON
 
