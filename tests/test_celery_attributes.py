@@ -1,4 +1,4 @@
-"""What plugins for Celery read of the worker and the consumer beyond the guides: `worker.state`, `worker.options`, ..."""
+"""What plugins for Celery read of the worker and the consumer beyond the guides: `worker.state` and others."""
 
 from __future__ import annotations
 

@@ -86,9 +86,8 @@ def celery_class_tasks():
     return [Twice()]
 """
     )
-    pytester.makepyfile(
-        their_tasks="from bootsteps_tasks import shared_task\n@shared_task(name='shared')\ndef shared():\n    return 7\n"
-    )
+    tasks = "from bootsteps_tasks import shared_task\n@shared_task(name='shared')\ndef shared():\n    return 7\n"
+    pytester.makepyfile(their_tasks=tasks)
     pytester.makepyfile("""
         def test_all(celery_app, celery_worker):
             assert (celery_app.main, celery_app.conf.task_default_queue) == ("named", "configured")
@@ -148,12 +147,12 @@ def test_a_task_that_does_not_end_is_told(app: App) -> None:
         runs.set()
         go.wait(60)
 
-    with (
-        pytest.raises(KernelError, match="has not ended after 0.1 s"),
-        start_worker(app, shutdown_timeout=0.1) as worker,
-    ):
-        wait.delay()
-        assert runs.wait(10)
+    block = start_worker(app, shutdown_timeout=0.1)
+    worker = block.__enter__()
+    wait.delay()
+    assert runs.wait(10)
+    with pytest.raises(KernelError, match=r"has not ended after 0\.1 s"):
+        block.__exit__(None, None, None)
     go.set()
     [thread] = [thread for thread in threading.enumerate() if thread.name == f"worker {worker.hostname}"]
     thread.join(20)

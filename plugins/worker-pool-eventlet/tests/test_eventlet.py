@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+
 from bootsteps import RUNNER
 from bootsteps.testing import check_step
 from bootsteps.testing_pool import TrialRunner, check_pool, pool_bench
