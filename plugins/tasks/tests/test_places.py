@@ -160,6 +160,7 @@ def test_backends_of_tasks_with_results_are_made_before_the_children_are(install
     install("kernel.backends", "mine = fake_early:Mine", code)  # type: ignore[operator]
     app = App("proj", backend="mine://usual")
     app.task(name="quiet", ignore_result=True)(lambda: None)
+    app.load()  # the tasks of the protocol, too, which have results
     make_backends(app)
     made = sys.modules["fake_early"].made if "fake_early" in sys.modules else []
     assert made == []

@@ -240,8 +240,10 @@ def make_backends(app: App) -> None:
 
     A child makes its own all the same. One that cannot be made is told by who stores the first result.
     """
-    for task in app.tasks.values():
-        if not task.ignore_result:
+    from bootsteps_tasks.builtin import BUILTIN  # every application has these, and few use them
+
+    for name, task in app.tasks.items():
+        if name not in BUILTIN and not task.ignore_result:
             with suppress(Exception):  # of a plugin, whatever it is
                 app.backend_of(task)
 

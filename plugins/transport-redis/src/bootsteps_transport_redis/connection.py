@@ -101,7 +101,9 @@ class Connection:
             made.settimeout(self._connect_timeout)
             made.connect(where.path)
         else:
-            made = socket.create_connection((where.host, where.port), self._connect_timeout)
+            # As bytes: for a text Python imports the tables of IDNA and of Unicode, which are half a megabyte.
+            host: Any = where.host.encode() if where.host.isascii() else where.host
+            made = socket.create_connection((host, where.port), self._connect_timeout)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if where.keepalive:
                 made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
