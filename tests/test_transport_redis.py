@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -223,3 +225,25 @@ def test_tasks_for_later_wait_in_redis_and_run_on_time(tmp_path: Path, url: str,
 def resident_kb(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+@pytest.mark.parametrize(("scheme", "tls"), [("rediss", False), ("redis", True), ("rediss", {})])
+def test_no_password_goes_out_in_the_clear_where_tls_is_asked_for(scheme: str, tls: Any) -> None:
+    """What an application of ours says first to a server."""
+    app = App(broker_use_ssl=tls)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        app.conf.broker_url = f"{scheme}://:secret@127.0.0.1:{listener.getsockname()[1]}/0"
+        heard: list[bytes] = []
+
+        def hear() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                heard.append(peer.recv(1 << 16))
+
+        listening = threading.Thread(target=hear)
+        listening.start()
+        with app.connection() as connection, pytest.raises(connection.connection_errors):
+            connection.connect()
+        listening.join(10)
+    assert heard[0][:1] == b"\x16"  # a handshake of TLS
+    assert b"secret" not in heard[0]

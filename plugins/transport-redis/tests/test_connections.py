@@ -17,7 +17,7 @@ import pytest
 import redis
 from kombu import Connection, Consumer, Producer, Queue
 
-from bootsteps_transport_redis import SentinelTransport, Transport
+from bootsteps_transport_redis import SentinelTransport, SSLTransport, Transport
 from services import free_port
 
 Connect = Callable[..., Connection]
@@ -183,6 +183,10 @@ def test_tls(start: Start, tmp_path: Path) -> None:
     untrusted = Connection(f"rediss://127.0.0.1:{port}/0", transport=Transport, ssl={"ssl_cert_reqs": "required"})
     with pytest.raises(untrusted.connection_errors):
         untrusted.connect()
+    named = Connection(f"rediss://127.0.0.1:{port}/0", transport=SSLTransport, connect_timeout=2)
+    with pytest.raises(named.connection_errors, match="CERTIFICATE_VERIFY_FAILED"):  # it asked for TLS, and checks
+        named.connect()
+    assert works(Connection(f"rediss://127.0.0.1:{port}/0?ssl_cert_reqs=CERT_NONE", transport=SSLTransport))
 
 
 def test_sentinel_names_the_master(start: Start, tmp_path: Path) -> None:

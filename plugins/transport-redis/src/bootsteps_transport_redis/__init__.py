@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bootsteps_transport_redis.sentinel import SentinelTransport
-    from bootsteps_transport_redis.transport import Transport
+    from bootsteps_transport_redis.transport import SSLTransport, Transport
 
-__all__ = ["SentinelTransport", "Transport"]
+__all__ = ["SSLTransport", "SentinelTransport", "Transport"]
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that reading the entry point costs neither kombu nor redis.
-    if name == "Transport":
-        from bootsteps_transport_redis.transport import Transport
+    if name in ("Transport", "SSLTransport"):
+        from bootsteps_transport_redis import transport
 
-        return Transport
+        return getattr(transport, name)
     if name == "SentinelTransport":
         from bootsteps_transport_redis.sentinel import SentinelTransport
 

@@ -20,7 +20,7 @@ from bootsteps_transport_redis.errors import ConnectionLost, Refused
 from bootsteps_transport_redis.keeping import Keeping
 from bootsteps_transport_redis.looping import Looping
 
-__all__ = ["Transport"]
+__all__ = ["SSLTransport", "Transport"]
 
 #: Seconds to wait for an answer of a server that may be gone, when a connection is given up.
 COLLECT_S = 1.0
@@ -63,6 +63,8 @@ class Transport(Looping, Keeping, virtual.Transport, metaclass=Named):
     client: Any
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
+        if client.ssl is True:
+            client.ssl = {"ssl_cert_reqs": "required"}  # kombu takes a mapping, and speaks in the clear otherwise
         self.client = client
         self.state = virtual.base.BrokerState()
         self.channels = []
@@ -195,3 +197,14 @@ class Transport(Looping, Keeping, virtual.Transport, metaclass=Named):
             while channel.deliver_one():
                 delivered = True
         return delivered
+
+
+class SSLTransport(Transport):
+    """The same over TLS: `rediss://`. The server's certificate is checked, unless the options say otherwise.
+
+    kombu turns TLS on by the scheme alone only for a transport of its own.
+    """
+
+    def __init__(self, client: Any, **kwargs: Any) -> None:
+        client.ssl = client.ssl or True
+        super().__init__(client, **kwargs)
