@@ -198,6 +198,18 @@ def test_a_result_that_was_waited_for_can_be_waited_for_again(opened: Open) -> N
     assert set(backend.wait(["b"], 30)) == {"b"}
 
 
+def test_who_has_a_result_does_not_wait_for_the_end_of_its_subscription(opened: Open, server: redis.Redis) -> None:
+    backend = opened()
+    before = calls(server, "unsubscribe")
+    many = [str(n) for n in range(subscription.LEFT + 1)]
+    for found, told in ((["a"], 0), (many, 2), (["b"], 2)):  # of "a" with the next word, of many at once
+        backend.store([meta(task_id, "SUCCESS", 1) for task_id in found])
+        assert set(backend.wait(found, 30)) == set(found)
+        assert calls(server, "unsubscribe") - before == told
+    assert set(backend.wait(["a"], 30)) == {"a"}
+    until(lambda: not listens(server, "b")())
+
+
 def test_what_nobody_waits_for_any_more_is_unsubscribed(opened: Open, server: redis.Redis) -> None:
     backend = opened()
     assert backend.wait(["given-up", "a"], 0.05) == {}

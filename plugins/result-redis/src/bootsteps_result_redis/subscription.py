@@ -16,6 +16,8 @@ __all__ = ["CHUNK", "Subscription", "Subscriptions", "chunks"]
 
 #: Channels or keys in one command: more would keep the server from its other clients.
 CHUNK = 2_000
+#: Channels that nobody watches, of which the server is told with the next word to it at the latest.
+LEFT = 100
 #: Seconds of silence after which the server is asked whether it is still there.
 PING_AFTER_S = 10.0
 #: Subscriptions kept for the next wait, and the seconds after which they are not.
@@ -36,6 +38,8 @@ class Subscription:
         self._connection = connection
         #: Channels of which nothing can be missed: what they said before is known to who watches.
         self.watched: set[str] = set()
+        #: No longer watched, and not told to the server yet.
+        self._left: list[str] = []
         self._arrived: list[tuple[str, bytes]] = []
         self.used_at = monotonic()
 
@@ -43,6 +47,7 @@ class Subscription:
         """Listen to these and no others. Returns those that are new; the server confirmed them."""
         new = channels - self.watched
         self.unwatch(self.watched - channels)
+        self._leave()
         for chunk in chunks(new):
             self._send("SUBSCRIBE", *chunk)
             confirmed = 0
@@ -52,10 +57,17 @@ class Subscription:
         return new
 
     def unwatch(self, channels: Iterable[str]) -> None:
-        """Stop listening; does not wait for the server's word."""
-        for chunk in chunks(channels):
+        """Listen to these no more. Of a few the server is told later: who has a result shall not wait for that."""
+        gone = list(channels)
+        self._left += gone
+        self.watched.difference_update(gone)
+        if len(self._left) > LEFT:
+            self._leave()
+
+    def _leave(self) -> None:
+        left, self._left = self._left, []
+        for chunk in chunks(left):
             self._send("UNSUBSCRIBE", *chunk)
-            self.watched.difference_update(chunk)
 
     def receive(self, timeout: float) -> Sequence[bytes]:
         """Return the messages of watched channels that came, in their order.
