@@ -91,8 +91,13 @@ def test_a_setting_that_is_changed_counts_for_the_next_message(app: App, monkeyp
 
 
 def test_settings_are_read_again_only_when_one_has_changed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Any] = []
-    monkeypatch.setattr("bootsteps_tasks.app.Sender", lambda app: made.append(Sender(app)) or made[-1])
+    made: list[Sender] = []
+
+    def make(app: App) -> Sender:
+        made.append(Sender(app))
+        return made[-1]
+
+    monkeypatch.setattr("bootsteps_tasks.app.Sender", make)
     for _ in range(3):
         app.send_task("n")
         app.send_many([("n", (), {}, {})])

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bootsteps_pool_processes.nature import Nature
     from bootsteps_pool_processes.pool import ProcessPool
     from bootsteps_pool_processes.recycle import Recycling
-    from bootsteps_pool_processes.wide import ConcurrentPool
 
 __all__ = ["CHILDREN", "HARD_MEMORY", "START_LIMIT", "START_METHOD", "ChildrenStep", "ConcurrentStep", "positive"]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from bootsteps import HUB, POOL, REQUESTS, TIMER, App, Blueprint, Parent, Plan, RunningRequest
+from bootsteps import HUB, POOL, REQUESTS, TIMER, App, Blueprint, Parent, Plan, Pool, RunningRequest
 from bootsteps_worker.tally import Tally
 
 __all__ = ["WorkController"]
@@ -64,8 +64,8 @@ class WorkController(Parent):
         """Boot, run until a wish to end, stop everything; return the exit status. Raises what a step's start raised."""
         self.blueprint.start()
         try:
-            if self._pool is not None:
-                self.hooks.announce("pool_started", pool=self._pool)
+            if (pool := self._pool()) is not None:
+                self.hooks.announce("pool_started", pool=pool)
             log.info("%s ready.", self.hostname)
             self.hooks.announce("worker_ready", worker=self)
             self.blueprint.run(lambda: self.wish is not None)
@@ -131,7 +131,7 @@ class WorkController(Parent):
         cold = self.wish == "cold"
         if cold:
             log.warning("cold shutdown: what runs is interrupted and given back")
-        pool = self._pool  # taken back when its step stops
+        pool = self._pool()
         if pool is not None:
             self.hooks.announce("pool_stopping", pool=pool)
         self.blueprint.stop(terminate=cold)
@@ -143,9 +143,8 @@ class WorkController(Parent):
         self.hooks.announce("worker_shutdown", worker=self)
         log.info("%s is gone.", self.hostname)
 
-    @property
-    def _pool(self) -> Any:
-        """The pool, None in a worker without one."""
+    def _pool(self) -> Pool | None:
+        """The pool, if there is one."""
         try:
             return self.get(POOL)
         except LookupError:
