@@ -205,10 +205,11 @@ def test_one_that_ends_while_all_are_asked_is_left_out_and_one_that_was_named_is
     ending = threading.Event()
 
     def end() -> None:
-        for _ in range(2):  # the look whether it is there, and the question
-            listener.accept()[0].close()
+        listener.accept()[0].close()  # the look whether it is there
+        question, _ = listener.accept()
+        listener.close()  # first, as a process that ends closes both: who asks looks whether it is still there
+        question.close()
         ending.set()
-        listener.close()
 
     threading.Thread(target=end, daemon=True).start()
     assert probe.run(["live", "--folder", str(folder)]) == 2
