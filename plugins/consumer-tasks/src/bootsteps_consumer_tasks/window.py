@@ -21,8 +21,6 @@ LOOK_S = 0.02
 AHEAD = 1.5
 #: And so many for each running task at most: twice what a pool child is given. Beyond, a larger batch saves nothing.
 MOST = 128
-#: The same where nothing can be given back: two thirds of the time, half as many.
-AHEAD_KEPT, MOST_KEPT = 1.0, 64
 #: A window that is so many times too large stays as it is.
 KEPT = 1.5
 #: After so long without an end of a task what waits behind those that run is given back.
@@ -35,7 +33,7 @@ class Window:
     Where tasks are short a window of some messages means a round trip to the broker for each handful. Where they are
     long, whatever waits here could be run by another worker. So the window grows with the tasks that end, and when they
     do not end any more, what was not started goes back to its queue, at its old place and not counted as an attempt,
-    if the channel can do that. If it cannot (`gives_back` is false), the window is smaller, and what is held stays.
+    if the channel can do that. If it cannot (`gives_back` is false), what is held stays.
     """
 
     def __init__(
@@ -58,7 +56,6 @@ class Window:
         self._clock = clock
         self._starts = starts
         self._gives_back = gives_back
-        self._ahead, self._most = (AHEAD, MOST) if gives_back else (AHEAD_KEPT, MOST_KEPT)
         self._entry: TimerEntry | None = None
         #: At the last look there was room for more.
         self._had_room = False
@@ -119,12 +116,12 @@ class Window:
         while ends[0][0] <= now - STILL_S:
             ends.popleft()
         size, usual = self._pool.concurrency, self._usual()
-        pace = self._ahead * ended * min(1.0, LOOK_S / passed)
+        pace = AHEAD * ended * min(1.0, LOOK_S / passed)
         if now - self._busy_since < STILL_S:
             least = usual
         else:
             least = min(usual, size + sum(number for _, number in ends))
-        wanted, before = max(least, min(int(pace), self._most * size)), usual + self._qos.extra
+        wanted, before = max(least, min(int(pace), MOST * size)), usual + self._qos.extra
         # The pace is never quite the same: for little nothing is given back.
         return before if usual < wanted < before <= KEPT * wanted else wanted
 
