@@ -8,7 +8,7 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +107,10 @@ class Monitor:
         with connection:
             self._receiver = self.app.events.Receiver(connection, handlers={"*": self.events.append})
             with self._receiver.consumer_context(wakeup=self._wakeup) as (own, _, _):
-                self._ready.set()
                 while not self._receiver.should_stop:
-                    try:
+                    with suppress(TimeoutError):
                         own.drain_events(timeout=0.1)
-                    except TimeoutError:
-                        continue
+                    self._ready.set()  # not before: on Redis a consumer subscribes when it first waits
 
     def __enter__(self) -> Monitor:
         self._thread.start()
