@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
 INTERPRETERS = ("py311", "py312", "py313")
-#: The interpreter that runs tox, so it is there: the plugins alone need no more than one.
-THIS = f"py{sys.version_info.major}{sys.version_info.minor}"
+#: The plugins alone need no more than one: the interpreter that runs tox, so it is there. CI names another.
+ALONE = os.environ.get("ALONE_PYTHON") or f"py{sys.version_info.major}{sys.version_info.minor}"
 #: The smallest worker that does tasks without a server; a folder that does not exist yet is left out.
 WORKER = (
     "worker",
@@ -60,7 +60,7 @@ def tox_add_core_config(core_conf: "ConfigSet", state: "State") -> None:
         for name, plugins in COMPOSITIONS.items():
             seed(state, f"{python}-{name}", plugins, everything=name == "all")
     for name in PLUGINS:
-        seed(state, f"alone-{name}", [name], base_python=[THIS], tests=[name])
+        seed(state, f"alone-{name}", [name], base_python=[ALONE], tests=[name])
 
 
 def seed(
