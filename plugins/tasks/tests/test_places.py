@@ -154,7 +154,10 @@ def test_a_backend_is_called_with_the_application_and_the_url(install: object, t
         _ = App("proj", backend="mina://").backend
 
 
-def test_backends_of_tasks_with_results_are_made_before_the_children_are(install: object) -> None:
+def test_backends_of_tasks_with_results_are_made_before_the_children_are(
+    install: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bootsteps_tasks.shared._declared", [])  # those of other tests have results
     code = "made = []\nclass Mine:\n    def __init__(self, app, url):\n        made.append(url)\n"
     code += "        if url.endswith('broken'): raise OSError('no')\n"
     install("kernel.backends", "mine = fake_early:Mine", code)  # type: ignore[operator]
