@@ -56,10 +56,12 @@ class Channel(Consuming):
         return raw_message if type(raw_message) is Message else super().message_to_python(raw_message)
 
     def wait(self, method: Any, callback: Any = None, timeout: float | None = None, returns_tuple: bool = False) -> Any:
-        """Wait for an answer; on a loop not for ever."""
-        if timeout is None and self.connection is not None and self.connection.collecting:
+        """Wait for an answer; on a loop not for ever. What is delivered meanwhile comes to its consumer later."""
+        connection = self._connected()
+        if timeout is None and connection.collecting:
             timeout = ANSWER_S
-        return super().wait(method, callback, timeout, returns_tuple)
+        with connection.answers_only():
+            return super().wait(method, callback, timeout, returns_tuple)
 
     # -- consume
 
@@ -76,7 +78,8 @@ class Channel(Consuming):
         if exchange.startswith(WAITED):
             exchange, routing_key = "", self.queue_of(consumer_tag)
             msg.properties["application_headers"] = as_sent(msg.headers or {})
-        super()._on_basic_deliver(consumer_tag, delivery_tag, redelivered, exchange, routing_key, msg)
+        deliver = partial(super()._on_basic_deliver, consumer_tag, delivery_tag, redelivered, exchange, routing_key)
+        self._connected().deliver(self, deliver, msg)
 
     def basic_get(self, queue: str = "", no_ack: bool = False, **kwargs: Any) -> Any:
         """Return one message of a queue, None if there is none."""
@@ -263,6 +266,7 @@ class Channel(Consuming):
         self._unsettled = Unsettled()
         if self.connection is not None:
             self.connection.unsent.discard(self)
+            self.connection.drop_held(self)
 
     def _flush(self) -> None:
         if self.connection is not None and self.connection.collecting:

@@ -7,7 +7,8 @@ import errno
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -47,6 +48,9 @@ class Connection(pyamqp.Connection):
 
     Without a loop frames are written as they are made. On a loop (`collecting`) they are collected and written at the
     end of its turn, or before an answer is waited for.
+
+    While an answer is waited for (`answers_only`) nothing is delivered: py-amqp knows one who waits for each kind of
+    answer, so a consumer that asked the broker something meanwhile would take the answer, and its own would be lost.
     """
 
     Channel = Channel
@@ -66,6 +70,9 @@ class Connection(pyamqp.Connection):
         self._buf = b""
         self._pos = 0
         self._deliveries = Deliveries()
+        self._answers_only = 0
+        #: What came while an answer was waited for: channel, callback, message.
+        self._held: deque[tuple[pyamqp.Channel, Callable[[Any], object], Any]] = deque()
         self._out: list[bytes] = []
         self._out_size = 0
         self._lock = threading.RLock()
@@ -77,6 +84,7 @@ class Connection(pyamqp.Connection):
 
     def connect(self, callback: Any = None) -> Any:
         self._buf, self._pos = b"", 0
+        self._held.clear()
         return super().connect(callback)
 
     # -- write
@@ -165,10 +173,40 @@ class Connection(pyamqp.Connection):
         self._fill(timeout)
         return self.dispatch()
 
+    @contextmanager
+    def answers_only(self) -> Iterator[None]:
+        """What is read in this block is not delivered; it is by the next `drain_events`, or on the loop."""
+        self._answers_only += 1
+        try:
+            yield
+        finally:
+            self._answers_only -= 1
+
+    def deliver(self, channel: pyamqp.Channel, callback: Callable[[Any], object], message: Any) -> None:
+        """Deliver a message, or keep it until it may be."""
+        if self._answers_only:
+            self._held.append((channel, callback, message))
+        else:
+            callback(message)
+
+    def deliver_held(self) -> bool:
+        """Deliver what was kept; False if that was nothing."""
+        delivered = False
+        while self._held and not self._answers_only:
+            _, callback, message = self._held.popleft()
+            callback(message)
+            delivered = True
+        return delivered
+
+    def drop_held(self, channel: pyamqp.Channel) -> None:
+        """Forget what was kept for a channel that is closed."""
+        if self._held:
+            self._held = deque(held for held in self._held if held[0] is not channel)
+
     @property
     def has_unread(self) -> bool:
-        """There are bytes that were received and not looked at."""
-        return self._pos < len(self._buf)
+        """Something was received and not looked at, or not delivered."""
+        return self._pos < len(self._buf) or bool(self._held)
 
     def receive(self) -> bool:
         """Take in what was received, without waiting; False if that was nothing."""
@@ -179,17 +217,19 @@ class Connection(pyamqp.Connection):
         return True
 
     def hear(self) -> None:
-        """Deal with what was received, without waiting."""
-        while self.receive() or self.has_unread:
-            if not self.dispatch():
-                break
+        """Deal with what was received, without waiting. Delivers nothing."""
+        with self.answers_only():
+            while self.receive() or self._pos < len(self._buf):
+                if not self.dispatch():
+                    break
 
     def wait_while_blocked(self) -> None:
         """Wait until the broker takes messages again. Raises `RecoverableConnectionError` when that takes too long."""
         deadline = monotonic() + self._patience_s
         while self.blocked:
             try:
-                self.drain_events(timeout=max(0.0, deadline - monotonic()))
+                with self.answers_only():
+                    self.drain_events(timeout=max(0.0, deadline - monotonic()))
             except TimeoutError as exc:
                 what = f"nothing was taken for {self._patience_s:g} s: the broker is short of memory or disk (its log)"
                 raise pyamqp.amqp.RecoverableConnectionError(what) from exc
@@ -243,6 +283,8 @@ class Connection(pyamqp.Connection):
         """
         handled = False
         while True:
+            if self._held and self.deliver_held():
+                handled = True
             buf, pos = self._buf, self._pos
             if len(buf) - pos < FRAME_OVERHEAD:
                 return handled
@@ -256,7 +298,10 @@ class Connection(pyamqp.Connection):
                     return handled
                 if found:
                     callback, message, self._pos = found
-                    callback(message)
+                    if self._answers_only:
+                        self._held.append((message.channel, callback, message))
+                    else:
+                        callback(message)
                     handled = True
                     continue
             self._pos = after
@@ -269,4 +314,5 @@ class Connection(pyamqp.Connection):
         self.wake_later = None
         self.unsent.clear()
         self._out.clear()
+        self._held.clear()
         super().collect()

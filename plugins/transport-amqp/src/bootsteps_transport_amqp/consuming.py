@@ -64,9 +64,12 @@ class Consuming(pyamqp.Channel):
         return tag
 
     def basic_cancel(self, consumer_tag: str, nowait: bool = False, **kwargs: Any) -> Any:
-        """Stop a consumer; what it has not settled stays with this channel."""
+        """Stop a consumer; it gets what came before the broker's answer, and what it has not settled stays its own."""
         self._subscriptions.pop(consumer_tag, None)
-        return super().basic_cancel(self._present.pop(consumer_tag, consumer_tag), nowait, **kwargs)
+        answer = super().basic_cancel(self._present.pop(consumer_tag, consumer_tag), nowait, **kwargs)
+        if self.connection is not None:
+            self.connection.deliver_held()
+        return answer
 
     def basic_qos(self, prefetch_size: int, prefetch_count: int, a_global: bool, **kwargs: Any) -> Any:
         """Set how many deliveries may be unsettled; 0 is no limit. On a loop the answer is not waited for.
