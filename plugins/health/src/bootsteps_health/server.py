@@ -1,4 +1,4 @@
-"""A small HTTP server: one thread waits, another answers. `GET` of three pages, and nothing else."""
+"""A small HTTP server: one thread waits, another answers. `GET` of three pages, as JSON or text, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bootsteps_control_socket import address, is_alive, link_name, own_folder
-from bootsteps_health.probe import CHECKS, END
+from bootsteps_health.probe import CHECKS, END, JSON, TEXT
 from bootsteps_health.state import Verdict
 
 __all__ = ["Server", "on_port", "on_socket"]
@@ -68,7 +68,8 @@ class Server:
             self._places.release()
 
     def _reply(self, request: bytes) -> bytes:
-        words = request.split(b"\r\n", 1)[0].decode("latin-1").split()
+        first, *headers = request.decode("latin-1").split("\r\n")
+        words = first.split()
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
             return _page(400, {"error": "this is no HTTP request"})
         method, page = words[0], words[1].partition("?")[0]
@@ -77,7 +78,8 @@ class Server:
         if page not in PAGES:
             return _page(404, {"error": f"there are {', '.join(PAGES)}"}, method)
         verdict = self._judge(PAGES[page])
-        return _page(200 if verdict.ok else 503, verdict.as_dict(), method)
+        wants_text = f"accept:{TEXT}" in (line.replace(" ", "").lower() for line in headers)
+        return _page(200 if verdict.ok else 503, str(verdict) if wants_text else verdict.as_dict(), method)
 
 
 def _read(line: socket.socket) -> bytes:
@@ -91,10 +93,11 @@ def _read(line: socket.socket) -> bytes:
     return data
 
 
-def _page(status: int, answer: dict[str, Any], method: str = "GET") -> bytes:
-    body = json.dumps(answer).encode() + b"\n"
+def _page(status: int, answer: dict[str, Any] | str, method: str = "GET") -> bytes:
+    kind, text = (TEXT, answer) if isinstance(answer, str) else (JSON, json.dumps(answer))
+    body = text.encode() + b"\n"
     head = (
-        f"HTTP/1.0 {status} {WORDS[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        f"HTTP/1.0 {status} {WORDS[status]}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
         "Cache-Control: no-store\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + (b"" if method == "HEAD" else body)

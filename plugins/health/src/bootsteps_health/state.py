@@ -33,6 +33,10 @@ class Verdict:
         own = {"check": self.check, "ok": self.ok, "hostname": self.hostname, "pid": os.getpid()}
         return {**own, "reasons": list(self.reasons), **self.facts}
 
+    def __str__(self) -> str:
+        told = "; ".join(self.reasons)
+        return f"{self.hostname}: {'' if self.ok else 'not '}{self.check}" + (told and f": {told}")
+
 
 class HealthState:
     """The loop writes, by `look`; any thread judges. What was seen is replaced as a whole and never changed."""
