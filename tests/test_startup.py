@@ -62,7 +62,8 @@ def test_a_worker_at_rest_has_three_fifths_of_celerys_memory(tmp_path: Path, pyt
 def test_help_imports_no_library_of_the_broker_and_no_application(tmp_path: Path) -> None:
     code = "import sys\nfrom bootsteps.cli import main\ntry: main(['worker', '--help'])\nexcept SystemExit: pass\n"
     code += "print('imported', sorted(set(sys.modules) & {'networkx', 'kombu', 'billiard', 'asyncio', 'amqp', 'redis',"
-    code += " 'bootsteps_tasks.app', 'bootsteps_pool_processes.pool', 'bootsteps_consumer_tasks.ledger', 'pathlib'}))"
+    code += " 'bootsteps_tasks.app', 'bootsteps_pool_processes.pool', 'bootsteps_consumer_tasks.ledger', 'pathlib',"
+    code += " 'logging', 'shutil'}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, timeout=60)
     assert done.stdout.splitlines()[-1:] == ["imported []"], done.stderr
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # not typing's, whose import would be half of what `kernel --version` takes
 if TYPE_CHECKING:
     from bootsteps.app import App, find_app
-    from bootsteps.blueprint import Blueprint, State
+    from bootsteps.blueprint import Blueprint
     from bootsteps.commands import Command, Commands, control_command, inspect_command
     from bootsteps.deadlines import deadline
     from bootsteps.discovery import Catalogue, Plugin, scan
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     )
     from bootsteps.settings import Setting, Settings
     from bootsteps.step import ConsumerStep, Demand, StartStopStep, Step
-    from bootsteps.view import CommandView, ConsumerView, Parent, View, WorkerView
+    from bootsteps.view import CommandView, ConsumerView, Parent, State, View, WorkerView
 
 __version__ = "0.1.0"
 
@@ -122,7 +122,7 @@ __all__ = [
 #: Where each public name is at home, for the machine; what stands above is for type checkers.
 _HOMES = {
     "app": "App find_app",
-    "blueprint": "Blueprint State",
+    "blueprint": "Blueprint",
     "commands": "Command Commands control_command inspect_command",
     "deadlines": "deadline",
     "discovery": "Catalogue Plugin scan",
@@ -138,7 +138,7 @@ _HOMES = {
     ),
     "settings": "Setting Settings",
     "step": "ConsumerStep Demand StartStopStep Step",
-    "view": "CommandView ConsumerView Parent View WorkerView",
+    "view": "CommandView ConsumerView Parent State View WorkerView",
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names.split()}
 

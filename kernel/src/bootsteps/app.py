@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 from collections import defaultdict
@@ -168,6 +167,9 @@ def _search(module: Any) -> Any:
     apps = {id(value): value for value in vars(module).values() if isinstance(value, App)}
     if len(apps) == 1:
         return next(iter(apps.values()))
-    if not apps and hasattr(module, "__path__") and importlib.util.find_spec(f"{module.__name__}.celery"):
-        return _search(_import(f"{module.__name__}.celery"))
+    if not apps and hasattr(module, "__path__"):
+        from importlib.util import find_spec
+
+        if find_spec(f"{module.__name__}.celery"):
+            return _search(_import(f"{module.__name__}.celery"))
     return None

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from bootsteps.commands import Command
@@ -20,23 +19,14 @@ from bootsteps.hooks import Hooks
 from bootsteps.plan import Candidate, LeftOut, Plan
 from bootsteps.services import ServiceKey
 from bootsteps.step import Step
-from bootsteps.view import Access, Parent, View
+from bootsteps.view import Access, Parent, State, View
 
 if TYPE_CHECKING:
     import networkx as nx
 
-__all__ = ["Blueprint", "State"]
+__all__ = ["Blueprint"]
 
 log = logging.getLogger("bootsteps.blueprint")
-
-
-class State(IntEnum):
-    """Where a blueprint stands; the numbers are Celery's."""
-
-    NEW = 0
-    RUN = 1
-    CLOSE = 2
-    TERMINATE = 3
 
 
 @dataclass(slots=True)

@@ -8,7 +8,6 @@ the process where the thing happens: `task_prerun` in a pool child, `before_task
 from __future__ import annotations
 
 import inspect
-import logging
 import sys
 from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -18,6 +17,8 @@ import pluggy
 from bootsteps.errors import KernelError, did_you_mean
 
 if TYPE_CHECKING:
+    import logging
+
     from bootsteps.services import RunningRequest
 
 __all__ = ["Hooks", "Listener", "hookimpl", "hookspec"]
@@ -26,7 +27,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 hookspec = pluggy.HookspecMarker("bootsteps")
 hookimpl = pluggy.HookimplMarker("bootsteps")
-log = logging.getLogger("bootsteps.hooks")
 
 
 @hookspec
@@ -397,7 +397,9 @@ class Hooks:
                 if listener.minds(facts):
                     listener.hear(facts)
             except Exception:
-                log.exception("listener %s of %s failed", listener.name, hook)
+                import logging  # a program that only answers has nothing to log
+
+                logging.getLogger("bootsteps.hooks").exception("listener %s of %s failed", listener.name, hook)
 
     def listeners(self, hook: str) -> tuple[Listener, ...]:
         """Return the listeners; none = the announcement can be spared."""

@@ -5,9 +5,9 @@ A view hands out the services that its step declared and no others, so that the 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from bootsteps.errors import KernelError, UndeclaredAccess
@@ -15,17 +15,28 @@ from bootsteps.hooks import Hooks
 from bootsteps.services import ServiceKey
 
 if TYPE_CHECKING:
+    import logging
+
     from bootsteps.app import App
     from bootsteps.blueprint import Blueprint
     from bootsteps.settings import Setting
     from bootsteps.step import Step
 
-__all__ = ["Access", "CommandView", "ConsumerView", "Parent", "Services", "View", "WorkerView"]
+__all__ = ["Access", "CommandView", "ConsumerView", "Parent", "Services", "State", "View", "WorkerView"]
 
 T = TypeVar("T")
 D = TypeVar("D")
 
 NOTHING: Any = object()
+
+
+class State(IntEnum):
+    """Where a blueprint stands; the numbers are Celery's."""
+
+    NEW = 0
+    RUN = 1
+    CLOSE = 2
+    TERMINATE = 3
 
 
 class Services:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bootsteps import CommandView, control_command
-from bootsteps_autoscaler.scaler import AUTOSCALER
+from bootsteps_autoscaler.keys import AUTOSCALER
 
 __all__ = ["autoscale"]
 

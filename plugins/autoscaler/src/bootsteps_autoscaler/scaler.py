@@ -7,13 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
 from typing import Any
 
-from bootsteps import REQUESTS, KernelError, Pool, ServiceKey, WorkerView
+from bootsteps import REQUESTS, KernelError, Pool, WorkerView
+from bootsteps_autoscaler.keys import KEEPALIVE_S
 
-__all__ = ["AUTOSCALER", "KEEPALIVE_S", "Autoscaler"]
+__all__ = ["Autoscaler"]
 
 log = logging.getLogger("worker.Autoscaler")
-#: How long children that were not needed are kept.
-KEEPALIVE_S = 30.0
 
 
 class Autoscaler:
@@ -147,6 +146,3 @@ class Autoscaler:
             "current": self.processes,
             "qty": self.qty,
         }
-
-
-AUTOSCALER = ServiceKey[Autoscaler]("autoscaler")

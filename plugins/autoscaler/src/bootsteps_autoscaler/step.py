@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bootsteps import POOL, REQUESTS, TIMER, Demand, Setting, Settings, StartStopStep, WorkerView
-from bootsteps_autoscaler.scaler import AUTOSCALER, KEEPALIVE_S, Autoscaler
+from bootsteps_autoscaler.keys import AUTOSCALER, KEEPALIVE_S
+
+if TYPE_CHECKING:
+    from bootsteps_autoscaler.scaler import Autoscaler
 
 __all__ = ["AUTOSCALE", "AutoscalerStep"]
 

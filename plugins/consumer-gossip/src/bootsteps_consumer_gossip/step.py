@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +10,12 @@ from bootsteps_consumer_events import EVENT_DISPATCHER
 from bootsteps_consumer_gossip.keys import GOSSIP
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from bootsteps_consumer_gossip.gossip import Gossip
 
 __all__ = ["GossipStep"]
 
-log = logging.getLogger("consumer.Gossip")
 
 WITHOUT = Setting[bool](
     "worker_without_gossip", bool, False, flags=("--without-gossip",), help="do not listen to the other workers' events"
@@ -50,7 +50,7 @@ class GossipStep(Step):
         watch = Watch(gossip, consumer.get(TIMER))
         side = SideConnection(
             consumer.get(HUB), consumer.get(TIMER), consumer.log, "gossip", app.connection,
-            lambda connection: _listen(gossip, connection, watch.after_event),
+            lambda connection: _listen(gossip, connection, watch.after_event, consumer.log),
             heartbeat_s=getattr(consumer, "amqheartbeat", 0.0),
         )  # fmt: skip
         consumer.on_stop(side.close)
@@ -62,7 +62,7 @@ class GossipStep(Step):
         return {}
 
 
-def _listen(gossip: Gossip, connection: Any, heard: Callable[[], None]) -> None:
+def _listen(gossip: Gossip, connection: Any, heard: Callable[[], None], log: Logger) -> None:
     channel = connection.channel()
     receiver = gossip.app.events.Receiver(channel, routing_key="worker.#", queue_ttl=QUEUE_TTL_S)
 

@@ -7,25 +7,12 @@ import os
 import time
 from collections.abc import Callable
 
-from bootsteps import Hub, Parent, Setting, State, Timer
+from bootsteps import Hub, Parent, State, Timer
 from bootsteps_consumer.reach import Reach, connected
 
-__all__ = ["RETRY", "RETRY_AT_START", "RETRY_MAX", "Consumer", "backoff_s"]
+__all__ = ["Consumer", "backoff_s"]
 
 log = logging.getLogger("consumer")
-
-RETRY = Setting[bool]("broker_connection_retry", bool, True, flags=(), help="make a new connection when one breaks")
-RETRY_AT_START = Setting[bool | None](
-    "broker_connection_retry_on_startup",
-    bool,
-    None,
-    flags=(),
-    help="also the first; default: as broker_connection_retry",
-)
-RETRY_MAX = Setting[int | None](
-    "broker_connection_max_retries", int, None, flags=(), help="attempts in a row before giving up; default: no limit"
-)
-
 
 #: A connection that lasted so long was a good one: after its loss the first attempt comes at once.
 STEADY_S = 5.0

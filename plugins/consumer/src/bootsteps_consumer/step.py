@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from bootsteps import HUB, POOL, TIMER, Step, WorkerView
-from bootsteps_consumer.consumer import RETRY, RETRY_AT_START, RETRY_MAX, Consumer
 from bootsteps_consumer.heartbeat import HEARTBEAT, RATE, heartbeat_of
 from bootsteps_consumer.keys import CONSUMER
+from bootsteps_consumer.settings import RETRY, RETRY_AT_START, RETRY_MAX
+
+if TYPE_CHECKING:
+    from bootsteps_consumer.consumer import Consumer
 
 __all__ = ["ConsumerHost"]
 
@@ -24,6 +28,8 @@ class ConsumerHost(Step):
     last = True
 
     def create(self, worker: WorkerView) -> Consumer:
+        from bootsteps_consumer.consumer import Consumer
+
         retry, first, most = worker.setting(RETRY), worker.setting(RETRY_AT_START), worker.setting(RETRY_MAX)
         limits = most if retry else 0, most if (retry if first is None else first) else 0
         consumer = Consumer(worker.blueprint.parent, worker.get(HUB), worker.get(TIMER), *limits)

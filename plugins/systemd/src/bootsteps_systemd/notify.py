@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 
 __all__ = ["tell"]
-
-log = logging.getLogger("bootsteps.systemd")
 
 
 def tell(*lines: str) -> bool:
@@ -25,6 +22,8 @@ def tell(*lines: str) -> bool:
             outlet.connect(address)
             outlet.sendall("\n".join(lines).encode())
         except OSError as exc:
-            log.warning("systemd cannot be told %s: %s", lines[0], exc)
+            import logging  # most are not started by systemd, and read this all the same
+
+            logging.getLogger("bootsteps.systemd").warning("systemd cannot be told %s: %s", lines[0], exc)
             return False
     return True

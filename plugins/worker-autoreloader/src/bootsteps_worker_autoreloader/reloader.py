@@ -7,9 +7,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 
-from bootsteps import KernelError, ServiceKey
+from bootsteps import KernelError
 
-__all__ = ["AUTORELOADER", "Autoreloader", "sources"]
+__all__ = ["Autoreloader", "sources"]
 
 #: What tells one state of a file from another; a file that replaces another has an inode of its own.
 Print = tuple[int, int, int]
@@ -67,6 +67,3 @@ def _print(path: str) -> Print | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-AUTORELOADER = ServiceKey[Autoreloader]("autoreloader")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bootsteps import POOL, TIMER, KernelError, Setting, StartStopStep, WorkerView
-from bootsteps_worker_autoreloader.reloader import AUTORELOADER, Autoreloader, sources
+from bootsteps_worker_autoreloader.keys import AUTORELOADER
+
+if TYPE_CHECKING:
+    from bootsteps_worker_autoreloader.reloader import Autoreloader
 
 __all__ = ["AUTORELOAD", "AutoreloaderStep"]
 
@@ -40,6 +43,7 @@ class AutoreloaderStep(StartStopStep):
     def create(self, worker: WorkerView) -> Autoreloader:
         from bootsteps_tasks import App
         from bootsteps_tasks.renewal import modules_of
+        from bootsteps_worker_autoreloader.reloader import Autoreloader, sources
 
         app = worker.app
         if not isinstance(app, App) or app.spec is None:

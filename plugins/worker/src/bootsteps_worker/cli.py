@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from bootsteps import Blueprint, BootError, KernelError, Step
+from bootsteps import BootError, KernelError, Step
 from bootsteps.cli import BootCommand, Session
 from bootsteps.collecting import without_collector
 from bootsteps_worker.offers import OFFERS
 
 if TYPE_CHECKING:
+    from bootsteps import Blueprint
     from bootsteps_worker.controller import WorkController
 
 __all__ = ["worker"]
-
-log = logging.getLogger("worker")
 
 
 @click.command(cls=BootCommand)
@@ -61,6 +59,8 @@ def worker(session: Session, hostname: str | None, quiet: bool, dry_run: bool) -
 
 def _prepared(session: Session, hostname: str | None, dry_run: bool) -> WorkController:
     """Return a worker whose steps are made. Raises `KernelError`."""
+    import logging
+
     from bootsteps_worker.logs import set_up
     from bootsteps_worker.program import launch, make, name_node, relaunch
 
@@ -74,7 +74,7 @@ def _prepared(session: Session, hostname: str | None, dry_run: bool) -> WorkCont
     for scope in plan.walk():
         for out in scope.left_out:
             if out.reason.startswith("quarantined"):
-                log.warning("%s is %s (%s)", out.name, out.reason, out.origin)
+                logging.getLogger("worker").warning("%s is %s (%s)", out.name, out.reason, out.origin)
     session.extra |= {"hostname": hostname, "launch": relaunch(session)}
     controller = make(session, plan, name)
     try:

@@ -9,43 +9,14 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
-from bootsteps import App, Setting
+from bootsteps import App
+from bootsteps_worker.logsettings import COLOR, DATEFMT, FORMAT, JSON, TASK_DATEFMT, TASK_FORMAT
 
-__all__ = ["FORMATS", "formatter"]
+__all__ = ["TASK_LOGGER", "formatter"]
 
 #: The parent of the loggers that tasks use.
 TASK_LOGGER = "bootsteps.task"
 COLORS = {logging.DEBUG: "34", logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "35"}
-
-FORMAT = Setting[str](
-    "worker_log_format", str, "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s", flags=(), help="of a log line"
-)
-DATEFMT = Setting[str | None](
-    "worker_log_datefmt",
-    str,
-    None,
-    flags=(),
-    help="of the time in a log line, as strftime's; default: with milliseconds",
-)
-TASK_FORMAT = Setting[str](
-    "worker_task_log_format",
-    str,
-    "[%(asctime)s: %(levelname)s/%(processName)s] %(task_name)s[%(task_id)s]: %(message)s",
-    flags=(),
-    help="of a line that a running task logs (bootsteps_tasks.get_task_logger)",
-)
-TASK_DATEFMT = Setting[str | None](
-    "worker_task_log_datefmt", str, None, flags=(), help="of the time in such a line; default: worker_log_datefmt"
-)
-COLOR = Setting[bool | None](
-    "worker_log_color",
-    bool,
-    None,
-    flags=("--color",),
-    help="colour the log by level; default: on a terminal, unless NO_COLOR is set",
-)
-JSON = Setting[bool]("worker_log_json", bool, False, flags=("--log-json",), help="log a JSON object in each line")
-FORMATS = (FORMAT, DATEFMT, TASK_FORMAT, TASK_DATEFMT, COLOR, JSON)
 
 
 def formatter(app: App, terminal: bool) -> logging.Formatter:
@@ -129,7 +100,7 @@ class _Json(logging.Formatter):
             record.exc_text = self.formatException(record.exc_info)
         if record.exc_text:
             facts["traceback"] = record.exc_text
-        import json  # every worker reads the settings above, and few log so
+        import json  # few workers log so
 
         lines: Sequence[str] | None = getattr(record, "lines", None)
         messages = [record.getMessage()] if lines is None else lines

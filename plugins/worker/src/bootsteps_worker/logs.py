@@ -7,52 +7,17 @@ import re
 import sys
 from typing import TextIO
 
-from bootsteps import App, KernelError, Setting, Step, hookimpl
-from bootsteps_worker.formats import FORMATS, TASK_LOGGER, formatter
+from bootsteps import App, KernelError, hookimpl
+from bootsteps_worker.formats import TASK_LOGGER, formatter
+from bootsteps_worker.logsettings import HIJACK, LOG_LEVEL, LOGFILE
 from bootsteps_worker.names import expand_path
 from bootsteps_worker.ours import Ours
-from bootsteps_worker.stdouts import REDIRECT, REDIRECT_LEVEL, redirect
+from bootsteps_worker.stdouts import redirect
 
-__all__ = ["LOG_LEVEL", "ChildLogging", "Logging", "set_up"]
+__all__ = ["ChildLogging", "set_up"]
 
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
 #: The name of a pool child's process tells how it came to be, and its place, from 1.
 CHILD = re.compile(r"(Fork|Spawn|ForkServer)PoolWorker-(\d+)")
-
-
-def _level(value: str) -> str:
-    if value.upper() not in LEVELS:
-        raise ValueError(f"it is one of {', '.join(LEVELS)}")
-    return value.upper()
-
-
-LOG_LEVEL = Setting[str](
-    "worker_log_level",
-    _level,
-    "WARNING",
-    flags=("-l", "--loglevel"),
-    help=f"log from this level up: {', '.join(LEVELS)}",
-)
-LOGFILE = Setting[str | None](
-    "worker_logfile",
-    str,
-    None,
-    flags=("-f", "--logfile"),
-    help="log to this file; %p node, %n its name, %h its host, %d domain; %i a child's number, %I with a dash",
-)
-HIJACK = Setting[bool](
-    "worker_hijack_root_logger",
-    bool,
-    False,
-    flags=(),
-    help="take away the handlers that the application gave the root logger; else they are kept, and log instead",
-)
-
-
-class Logging(Step):
-    """Declares how the worker logs; `kernel worker` sets it up before any step is made."""
-
-    settings = (LOG_LEVEL, LOGFILE, HIJACK, *FORMATS, REDIRECT, REDIRECT_LEVEL)
 
 
 class _Stream(logging.StreamHandler[TextIO], Ours): ...

@@ -10,7 +10,6 @@ from types import FrameType
 from typing import Any
 
 from bootsteps import HUB, Setting, Step, WorkerView
-from bootsteps_worker.stacks import ask, tell
 
 __all__ = ["GRACE", "POOL_RESTARTS", "REMAP", "Signals"]
 
@@ -50,6 +49,8 @@ class Signals(Step):
         return threading.current_thread() is threading.main_thread()
 
     def start(self, worker: WorkerView) -> None:
+        from bootsteps_worker.stacks import ask, tell
+
         def warm(signum: int, frame: FrameType | None) -> None:
             _tell(worker, signum, "Warm")
             worker.stop()

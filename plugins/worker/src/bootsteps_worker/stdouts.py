@@ -9,23 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from bootsteps import App, Setting
+from bootsteps import App
 from bootsteps_worker.formats import TASK_LOGGER
+from bootsteps_worker.logsettings import REDIRECT, REDIRECT_LEVEL
 
-__all__ = ["REDIRECT", "REDIRECT_LEVEL", "LoggedStream", "redirect", "redirected"]
-
-REDIRECT = Setting[bool](
-    "worker_redirect_stdouts", bool, True, flags=(), help="what a task prints to standard output and error is logged"
-)
-
-
-def _level(value: Any) -> str:
-    if str(value).upper() not in logging.getLevelNamesMapping():
-        raise ValueError(f"it is one of {', '.join(logging.getLevelNamesMapping())}")
-    return str(value).upper()
-
-
-REDIRECT_LEVEL = Setting[str]("worker_redirect_stdouts_level", _level, "WARNING", flags=(), help="at this level")
+__all__ = ["LoggedStream", "redirect", "redirected"]
 
 
 def redirect(app: App) -> None:
