@@ -50,15 +50,14 @@ def command(argv: Sequence[str], description: str) -> int:
         if not plan.systems or not plan.brokers:
             return 1
         machine = record.machine(bins, servers.urls)
-        heading = record.heading(machine, plan)
 
         def keep(samples: Samples) -> None:
             if options.json:
-                record.write(options.json, heading, machine, plan, samples, left_out)
+                record.write(options.json, machine, plan, samples, left_out)
 
         samples = run(plan, bins, servers, Path(name), keep)
         keep(samples)
-    _show(heading, samples, options.chart)
+    _show(record.heading(machine, plan, samples), samples, options.chart)
     ours = [runs for (_, system, _), runs in samples.runs.items() if system == "ours"]
     return 1 if any(run is None for runs in ours for run in runs) else 0
 
@@ -95,7 +94,7 @@ def _parse(argv: Sequence[str], description: str) -> argparse.Namespace:
     add("--full", action="store_true", help="everything, with the numbers that are published")
     add("--json", type=Path, metavar="FILE", help="write every sample here")
     add("--chart", type=Path, metavar="FILE", help="draw what was measured: .svg or .png")
-    add("--from", dest="read", type=Path, metavar="FILE", help="measure nothing: show what --json wrote before")
+    add("--from", dest="read", nargs="+", type=Path, metavar="FILE", help="measure nothing: show what --json wrote")
     add("--here", action="store_true", help="use the environment that this runs in, and only what it holds")
     options = parser.parse_args(argv)
     options.systems = options.systems or list(SYSTEMS if options.full else DEFAULT_SYSTEMS)

@@ -41,27 +41,30 @@ def machine(bins: Mapping[str, Path], urls: Mapping[str, str]) -> Machine:
     }
 
 
-def heading(machine: Machine, plan: Plan) -> str:
+def heading(machine: Machine, plan: Plan, samples: Samples) -> str:
     """Return what the reader of the tables must know, in Markdown."""
     scale = ", ".join(f"{name} {value:g}" for name, value in asdict(plan.scale).items())
     return (
         f"{machine['when']}, {machine['cores']} cores of {machine['processor']}, {machine['system']}, "
         f"Python {machine['python']}; load when it began: {machine['load']:.1f}; revision {machine['revision']}; "
         f"{', '.join(f'{name} {version}' for name, version in machine['servers'].items())}.\n"
-        f"{plan.repetitions} interleaved repetitions: median [lowest–highest]. Scale: {scale}."
+        f"{samples.repetitions} interleaved repetitions: median [lowest–highest]. Scale: {scale}."
     )
 
 
-def read(path: Path) -> tuple[str, Samples]:
-    """Return the heading and the samples of a run that was written."""
-    found, samples = json.loads(path.read_text()), Samples()
-    for cell in found["cells"]:
-        for run in cell["runs"]:
-            samples.add((cell["measure"], cell["system"], cell["broker"]), run, cell["failure"] or "")
-    return found["heading"], samples
+def read(paths: Sequence[Path]) -> tuple[str, Samples]:
+    """Return the headings and the samples of runs that were written, each of other cells."""
+    headings, samples = [], Samples()
+    for path in paths:
+        found = json.loads(path.read_text())
+        headings.append(found["heading"])
+        for cell in found["cells"]:
+            for run in cell["runs"]:
+                samples.add((cell["measure"], cell["system"], cell["broker"]), run, cell["failure"] or "")
+    return "\n\n".join(headings), samples
 
 
-def write(path: Path, heading: str, machine: Machine, plan: Plan, samples: Samples, left_out: Sequence[str]) -> None:
+def write(path: Path, machine: Machine, plan: Plan, samples: Samples, left_out: Sequence[str]) -> None:
     """Write one JSON object with every sample of every figure."""
     cells = [
         {"measure": measure, "system": system, "broker": broker, "runs": runs, "failure": samples.failures.get(key)}
@@ -69,7 +72,12 @@ def write(path: Path, heading: str, machine: Machine, plan: Plan, samples: Sampl
         for measure, system, broker in [key]
     ]
     figures = {name: [asdict(figure) for figure in measure.figures] for name, measure in MEASURES.items()}
-    found = {"heading": heading, "machine": machine, "scale": asdict(plan.scale), "repetitions": plan.repetitions}
+    found = {
+        "heading": heading(machine, plan, samples),
+        "machine": machine,
+        "scale": asdict(plan.scale),
+        "repetitions": samples.repetitions,
+    }
     text = json.dumps({**found, "left_out": list(left_out), "figures": figures, "cells": cells}, indent=1)
     path.write_text(text + "\n")
 

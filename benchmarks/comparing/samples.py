@@ -36,6 +36,11 @@ class Samples:
     #: why cells failed, the last reason of each
     failures: dict[Key, str] = field(default_factory=dict)
 
+    @property
+    def repetitions(self) -> int:
+        """How often the cells were measured that were measured most often: a run may have been ended early."""
+        return max(map(len, self.runs.values()), default=0)
+
     def add(self, key: Key, figures: Figures | None, failure: str = "") -> None:
         self.runs.setdefault(key, []).append(figures)
         if figures is None:

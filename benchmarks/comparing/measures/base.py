@@ -33,7 +33,7 @@ class Scale:
     @classmethod
     def full(cls) -> Scale:
         """What published figures come from."""
-        return cls(n=20_000, enqueued=10_000, remembered=50_000, later=100_000, paced_s=5.0, long_s=10.0)
+        return cls(n=10_000, enqueued=10_000, remembered=50_000, later=100_000, paced_s=5.0, long_s=10.0)
 
 
 @dataclass(frozen=True)

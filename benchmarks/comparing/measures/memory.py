@@ -52,6 +52,6 @@ MEASURES = (
             Figure("processes", "processes", "", compared=False),
         ),
         _run,
-        enough=2,
+        enough=1,
     ),
 )
