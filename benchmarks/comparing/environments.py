@@ -54,19 +54,25 @@ def _make(name: str) -> Path:
         print(f"making the environment of {name} ...", file=sys.stderr, flush=True)
         FOLDER.mkdir(exist_ok=True)
         _uv("venv", "-q", "--clear", "--python", sys.executable, str(folder))
-        _uv("pip", "install", "-q", "--compile-bytecode", *words, environment={"VIRTUAL_ENV": str(folder)})
+        _uv(
+            "pip",
+            "install",
+            "-q",
+            "--compile-bytecode",
+            "--no-sources",
+            "--refresh",
+            *words,
+            environment={"VIRTUAL_ENV": str(folder)},
+        )
         stamp.write_text(text)
     return folder / "bin"
 
 
 def _requirements(name: str) -> list[str]:
-    """Return what pip is told to install: of ours the folders of this checkout in place, of others exact versions."""
+    """Return what pip is told to install: of ours the folders of this checkout, of others exact versions."""
     if name != "ours":
         return ["-r", str(REQUIREMENTS / f"{name}.txt")]
-    words = ["-c", str(ROOT / "constraints.txt"), "kombu[redis]"]
-    for folder in _parts():
-        words += ["-e", str(folder)]
-    return words
+    return ["-c", str(ROOT / "constraints.txt"), "kombu[redis]", *map(str, _parts())]
 
 
 def _parts() -> list[Path]:
@@ -89,12 +95,14 @@ def _siblings(folder: Path) -> list[str]:
 
 
 def _digest(words: Iterable[str]) -> str:
-    """Return a text that changes with the requirements and the files that they name (for a folder its metadata)."""
+    """Return a text that changes with the requirements and the files that they name (for a folder all that it has)."""
     sha = hashlib.sha256(sys.version.encode())
     for word in words:
         path = Path(word)
-        file = path / "pyproject.toml" if path.is_dir() else path
-        sha.update(file.read_bytes() if path.is_absolute() and file.exists() else word.encode())
+        files = [*sorted(path.glob("src/**/*.py")), path / "pyproject.toml"] if path.is_dir() else [path]
+        for file in files if path.is_absolute() else ():
+            sha.update(file.read_bytes())
+        sha.update(word.encode())
     return sha.hexdigest()
 
 

@@ -217,6 +217,15 @@ def test_many_are_published_in_order_with_their_options(app: App) -> None:
     assert [message.payload[0][0] for message in messages] == list(range(1201))
 
 
+def test_many_that_are_no_calls_are_told_of(app: App) -> None:
+    add: Any = app.tasks["proj.add"]
+    wrong: Any
+    for wrong in (add.s(1), ("proj.add", (1,)), add):
+        with pytest.raises(TypeError, match=r"a call is \(task or its name, args, kwargs, options\)"):
+            app.send_many([wrong])
+    assert received(app) == []
+
+
 FLAKY = """
 from kombu.transport import memory
 class Channel(memory.Channel):

@@ -297,9 +297,11 @@ class App(bootsteps.App):
         """Publish many messages, `(task or name, args, kwargs, options)` each; the iterable is read as it goes.
 
         A transport with a bulk way takes 500 at a time. When it raises, messages before the one at fault may be out.
+        Raises TypeError for what is no such tuple: signatures go out together as a `group`.
         """
         if self.conf["task_always_eager"]:
-            return [self.send_task(task, args, kwargs, **options) for task, args, kwargs, options in calls]
+            made = map(_parts, calls)
+            return [self.send_task(task, args, kwargs, **options) for task, args, kwargs, options in made]
         return [Result(sent.message.id, self) for sent in self.publish_many(calls)]
 
     def publish_many(
@@ -308,7 +310,7 @@ class App(bootsteps.App):
         """As `send_many`, whatever `task_always_eager` says; yield the messages as they are out."""
         self.listen()
         sender, publisher = self._current_sender(), self._publisher.get()
-        for batch in _batches((sender.make(*call) for call in calls), BATCH):
+        for batch in _batches((sender.make(*_parts(call)) for call in calls), BATCH):
             for sent in batch:
                 self._announce("before_task_publish", sent, properties=sent.message.properties)
             publisher.publish_many(batch)
@@ -429,6 +431,15 @@ def _import(app: App, name: str) -> Any:
         what = f"module {name!r} cannot be imported: {type(exc).__name__}: {exc}"
         whose = (f"settings imports and include of application {app.main or 'default'!r}",)
         raise LoadError(what, whose, f"python -c 'import {name}'") from exc
+
+
+def _parts(call: Any) -> tuple[Any, Any, Any, Any]:
+    try:
+        task, args, kwargs, options = call
+    except (TypeError, ValueError):
+        what = "a call is (task or its name, args, kwargs, options); signatures are sent together by group(...).delay()"
+        raise TypeError(f"{what}: {call!r:.200}") from None
+    return task, args, kwargs, options
 
 
 def _batches(items: Iterable[R], size: int) -> Iterator[list[R]]:
