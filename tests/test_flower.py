@@ -217,7 +217,8 @@ def test_queues_are_added_and_cancelled(garden):
     assert garden.flower.press(f"/api/worker/queue/add-consumer/{garden.node}", **at) == f"add consumer {more}"
     assert queues() == [garden.name, more]
     uuid = garden.send("add", 40, 2, queue=more)
-    assert garden.flower.task(uuid, "SUCCESS")["routing_key"] == more
+    # Who sends tells of the key, and may be heard after the worker.
+    until(lambda: garden.flower.task(uuid, "SUCCESS")["routing_key"] == more, "told where it was sent")
     message = garden.flower.press(f"/api/worker/queue/cancel-consumer/{garden.node}", **at)
     assert message == f"no longer consuming from {more}"
     assert queues() == [garden.name]
