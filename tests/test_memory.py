@@ -10,11 +10,11 @@ import pytest
 from bootsteps_tasks import App
 from workers import WorkerProcess, running_worker, until
 
-TASKS = int(os.environ.get("TEST_MEMORY_TASKS", "100000"))
-#: Buffers, caches and remembered ids fill up first.
-WARM_UP = 30_000
+TASKS = int(os.environ.get("TEST_MEMORY_TASKS", "60000"))
+#: Buffers, remembered ids and the cache of SQLite (2 MB) fill up first.
+WARM_UP = 120_000
 FAILURES = TASKS // 100
-LIMIT_S = 60 + TASKS / 500
+LIMIT_S = 60 + (WARM_UP + TASKS) / 1000
 
 APP = """
     from bootsteps_tasks import App
