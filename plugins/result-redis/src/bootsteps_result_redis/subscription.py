@@ -47,10 +47,12 @@ class Subscription:
         """Listen to these and no others. Returns those that are new; the server confirmed them."""
         new = channels - self.watched
         self.unwatch(self.watched - channels)
-        self._leave()
+        left = self._leave()
+        if left and not new:
+            self._send(*left)
         for chunk in chunks(new):
-            self._send("SUBSCRIBE", *chunk)
-            confirmed = 0
+            self._send(*left, ("SUBSCRIBE", *chunk))
+            left, confirmed = [], 0
             while confirmed < len(chunk):
                 confirmed += self._take() == b"subscribe"
         self.watched |= new
@@ -62,12 +64,12 @@ class Subscription:
         self._left += gone
         self.watched.difference_update(gone)
         if len(self._left) > LEFT:
-            self._leave()
+            self._send(*self._leave())
 
-    def _leave(self) -> None:
+    def _leave(self) -> list[tuple[str, ...]]:
+        """Return the commands that tell the server what is not listened to any more."""
         left, self._left = self._left, []
-        for chunk in chunks(left):
-            self._send("UNSUBSCRIBE", *chunk)
+        return [("UNSUBSCRIBE", *chunk) for chunk in chunks(left)]
 
     def receive(self, timeout: float) -> Sequence[bytes]:
         """Return the messages of watched channels that came, in their order.
@@ -89,8 +91,8 @@ class Subscription:
         with suppress(Exception):  # it may be broken already
             self._connection.disconnect()
 
-    def _send(self, *command: str) -> None:
-        self._connection.send_command(*command, check_health=False)
+    def _send(self, *commands: tuple[str, ...]) -> None:
+        self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
 
     def _readable(self, timeout: float) -> bool:
         return bool(self._connection.can_read(timeout=timeout))
@@ -105,7 +107,7 @@ class Subscription:
     def _ping(self) -> None:
         from redis import exceptions
 
-        self._send("PING")
+        self._send(("PING",))
         limit = self._connection.socket_timeout
         if not self._readable(PING_AFTER_S if limit is None else limit):
             raise exceptions.TimeoutError("no answer to PING")
