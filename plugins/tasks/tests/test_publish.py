@@ -301,9 +301,9 @@ def test_a_transport_with_a_bulk_way_gets_batches(app: App, install: Any) -> Non
     app.connection()
     module = sys.modules.pop("fake_bulk")
     module.Transport.fail = 2
-    app.send_many(("n", (n,), {}, {}) for n in range(1100))
-    assert module.Bulk.batches == [500, 500, 100]
-    assert len(received(app)) == 1100
+    app.send_many(("n", (n,), {}, {}) for n in range(4100))
+    assert module.Bulk.batches == [2000, 2000, 100]
+    assert len(received(app)) == 4100
 
 
 def test_a_forked_child_publishes_over_a_connection_of_its_own(tmp_path: Path, app: App) -> None:
