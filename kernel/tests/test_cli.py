@@ -473,3 +473,13 @@ def test_there_is_one_scan_for_one_call(project, monkeypatch):
     monkeypatch.setattr(session, "scan_once", counted)
     assert run("-A", "made_up_proj", "--without", "x", "plugins", "list", "--without", "y").exit_code == 0
     assert len(scans) == 1
+
+
+@pytest.mark.parametrize("columns", ["", "0", "40", "66", "200", "x", "²"])
+def test_a_help_page_is_as_wide_as_click_makes_it(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    import click
+
+    from bootsteps import cli
+
+    monkeypatch.setenv("COLUMNS", columns)
+    assert cli._width() == click.HelpFormatter(width=None, max_width=80).width

@@ -125,7 +125,7 @@ def _wrong_use(error: click.UsageError) -> KernelError:
 def _width() -> int:
     """Return the width of a help page, as click finds it; but with `shutil` it would take a thirtieth longer."""
     columns = os.environ.get("COLUMNS", "")
-    if not columns.isdigit():
+    if not columns.isdecimal():
         try:
             columns = str(os.get_terminal_size(sys.__stdout__.fileno()).columns) if sys.__stdout__ else ""
         except (OSError, ValueError):

@@ -169,7 +169,7 @@ def _connect(path: str, timeout_s: float) -> socket.socket:
 
 
 def _answer(question: Question, name: str, path: str) -> tuple[int, str]:
-    """Return the exit status and the text of one worker, made by it: this process has nothing to read JSON with."""
+    """Return the exit status and the text of one worker, as it wrote it: JSON is not read here. Raises OSError."""
     if path:
         line = _connect(path, question.timeout_s)
     else:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from bootsteps import Hub, Job, Runner, Timer, TimerEntry
 from bootsteps_pool_processes.frames import FAILED, LEAVING, READY, Frame
-from bootsteps_pool_processes.hygiene import Descriptors, keep_no_spare_memory
+from bootsteps_pool_processes.hygiene import Descriptors
 from bootsteps_pool_processes.nature import Nature
 from bootsteps_pool_processes.nursery import Nursery
 from bootsteps_pool_processes.process import Child
@@ -98,7 +98,6 @@ class Crew:
         """Start so many children. Does not wait until they are ready."""
         self._stopping = False
         self._descriptors = Descriptors()
-        keep_no_spare_memory()
         gc.freeze()  # what there is now the children share, as long as no collector writes to it: also ours
         self.grow(size)
 

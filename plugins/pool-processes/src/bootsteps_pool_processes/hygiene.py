@@ -1,7 +1,4 @@
-"""What a forked child must not keep of its parent: descriptors, signal handlers, timers, the loop.
-
-And what neither needs to keep: memory that is free.
-"""
+"""What a forked child must not keep of its parent: descriptors, signal handlers, timers, the event loop."""
 
 from __future__ import annotations
 
@@ -15,14 +12,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["Descriptors", "be_a_child", "keep_no_spare_memory", "signals_held"]
+__all__ = ["Descriptors", "be_a_child", "signals_held"]
 
 PR_SET_PDEATHSIG = 1
-#: Of glibc's mallopt: what is free at the end of the heap beyond so many bytes is given back; so many more are taken.
-M_TRIM_THRESHOLD, M_TOP_PAD = -1, -2
-SPARE_BYTES = 65536
-#: Looked up here and not in each child, whose own pages it would make.
-C = ctypes.CDLL(None)
 
 
 @contextmanager
@@ -33,17 +25,6 @@ def signals_held() -> Iterator[set[signal.Signals | int]]:
         yield set(before)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def keep_no_spare_memory() -> None:
-    """Have this process, and those that it forks, return what a burst of work left free: 0.7 MiB of a parent with two
-    children, at no CPU time that could be measured. Does nothing where the C library is another, or has been told.
-    """
-    if any(name.startswith("MALLOC_") for name in os.environ):
-        return
-    with suppress(AttributeError):
-        C.mallopt(M_TRIM_THRESHOLD, SPARE_BYTES)
-        C.mallopt(M_TOP_PAD, 0)
 
 
 class Descriptors:
@@ -115,7 +96,7 @@ def die_with(parent: int) -> None:
     """Get TERM when the parent dies, also in the middle of a job. Linux only; elsewhere the closed socket tells."""
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):
-            C.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
     if os.getppid() != parent:
         os._exit(0)  # it died before
 
