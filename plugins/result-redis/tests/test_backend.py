@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -221,18 +223,51 @@ def test_a_url_that_cannot_be_read_is_told_without_its_password(url: str) -> Non
 
 
 def test_a_url_says_how_to_connect() -> None:
-    from redis.connection import SSLConnection, UnixDomainSocketConnection
+    from bootsteps_result_redis.connection import TIMEOUTS, address_of
 
-    from bootsteps_result_redis.connection import parameters_of
+    found = address_of("redis://u:p%40q@host:7000/3?socket_connect_timeout=2", TIMEOUTS)
+    assert found is not None
+    assert (found.username, found.password, found.host, found.port, found.db) == ("u", "p@q", "host", 7000, 3)
+    assert (found.timeout, found.connect_timeout) == (10.0, 2.0)
+    found = address_of("redis+socket:///run/redis.sock?virtual_host=2&socket_timeout=1", TIMEOUTS)
+    assert found is not None
+    assert (found.path, found.db, found.timeout) == ("/run/redis.sock", 2, 1.0)
+    bare = address_of("redis://", TIMEOUTS)
+    assert bare is not None
+    assert (bare.host, bare.port, bare.path, bare.db, bare.password) == ("localhost", 6379, None, 0, None)
 
-    found = parameters_of("rediss://u:p%40q@host:7000/3?ssl_cert_reqs=CERT_NONE&ssl_ca_certs=/ca.pem", {})
+
+def test_what_only_redis_py_can_is_left_to_it() -> None:
+    from redis.connection import SSLConnection
+
+    from bootsteps_result_redis.borrowing import parameters_of
+    from bootsteps_result_redis.connection import TIMEOUTS, address_of
+
+    for url in ("rediss://host/0", "redis://host/0?health_check_interval=5", "sentinel://host"):
+        assert address_of(url, TIMEOUTS) is None
+    found = parameters_of("rediss://u:p%40q@host:7000/3?ssl_cert_reqs=CERT_NONE&ssl_ca_certs=/ca.pem", TIMEOUTS)
     assert found["connection_class"] is SSLConnection
     assert (found["username"], found["password"], found["host"], found["port"]) == ("u", "p@q", "host", 7000)
     assert (found["db"], found["ssl_cert_reqs"], found["ssl_ca_certs"]) == (3, "none", "/ca.pem")
     assert (found["socket_timeout"], found["socket_connect_timeout"]) == (10.0, 4.0)
-    found = parameters_of("redis+socket:///run/redis.sock?virtual_host=2&socket_timeout=1", {"socket_timeout": 3})
-    assert found["connection_class"] is UnixDomainSocketConnection
-    assert (found["path"], found["db"], found["socket_timeout"]) == ("/run/redis.sock", 2, 1.0)
+
+
+def test_redis_py_is_not_imported_where_it_is_not_needed(url: str) -> None:
+    code = f"""
+import sys
+from bootsteps_result_redis import RedisBackend
+from bootsteps_tasks import App
+from bootsteps_tasks.backend import meta
+backend = RedisBackend(App("proj"), {url!r})
+backend.store([meta("a", "SUCCESS", 1)])
+assert set(backend.wait(["a"], 30)) == {{"a"}}
+assert backend.wait(["never"], 0.01) == {{}}
+backend.begin_chord("g", 2)
+backend.forget("a")
+print("redis" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, timeout=60)
+    assert done.stdout == "False\n", done.stderr
 
 
 def test_a_server_that_is_not_there_is_told(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,6 +138,12 @@ def test_a_parameter_that_is_none_is_told(query: str) -> None:
         RedisBackend(App("proj"), f"rediss://:secret@host/0?{query}")
 
 
+@pytest.mark.parametrize("query", ["no_such_parameter=1", "socket_timeout=soon", "socket_timeout=0"])
+def test_so_is_one_of_a_server_in_the_clear(query: str) -> None:
+    with pytest.raises(SettingError, match="cannot be read"):
+        RedisBackend(App("proj"), f"redis://:secret@host/0?{query}")
+
+
 @pytest.mark.parametrize("mark", "/?#")
 def test_a_password_that_is_not_quoted_is_not_told_in_parts(mark: str) -> None:
     with pytest.raises(SettingError, match="cannot be read: in a password write") as caught:

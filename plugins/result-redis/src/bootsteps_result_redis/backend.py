@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bootsteps_result_redis.chords import Chords, digest
-from bootsteps_result_redis.connection import Connections, parameters_of, passing_errors, patiently
+from bootsteps_redis_wire import ConnectionLost
+from bootsteps_result_redis.chords import Chords
+from bootsteps_result_redis.connection import Connections, patiently, server_of
 from bootsteps_result_redis.layout import STORE, decode_meta, encode_meta, key_prefix
 from bootsteps_result_redis.subscription import chunks
 from bootsteps_tasks.backend import READY_STATES, Claim, Part, decode, encode, newest
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from bootsteps_tasks import App
 
 __all__ = ["RedisBackend"]
+
+T = TypeVar("T")
 
 #: Seconds for which a server that cannot be reached is tried again.
 DEADLINE_S = 15.0
@@ -34,16 +37,15 @@ class RedisBackend:
         conf = app.conf
         options: Mapping[str, Any] = conf["result_backend_transport_options"]
         self._url = url
-        self._patience = url, DEADLINE_S
         self._prefix = key_prefix(options.get("global_keyprefix", ""))
         self._serializer: str = conf["result_serializer"]
         accept = conf["result_accept_content"]
         self._accept = frozenset({self._serializer, *(conf["accept_content"] if accept is None else accept)})
         self._expires_ms = round(1000 * (conf["result_expires"] or 0.0))
         self._groups = key_prefix(options.get("global_keyprefix", ""), "taskset")
-        parameters = parameters_of(url, options)
-        self._connections = PerProcess(lambda: Connections(parameters))
-        self._chords = Chords(lambda: self._connections.get().client, self._groups, conf, self._accept)
+        server = server_of(url, options)
+        self._connections = PerProcess(lambda: Connections(server))
+        self._chords = Chords(self._connections.get, self._groups, conf, self._accept)
 
     def store(self, metas: Sequence[Mapping[str, Any]]) -> None:
         """Store and publish a batch, all or nothing, in one round trip; two when some replace others.
@@ -54,7 +56,7 @@ class RedisBackend:
             self._prefix + task_id: encode_meta(meta, self._serializer) for task_id, meta in newest(metas).items()
         }
         if values:
-            patiently(lambda: self._store(values), self._url, DEADLINE_S)
+            self._ask(lambda: self._store(values))
 
     def get(self, task_id: str) -> dict[str, Any] | None:
         """Return the meta object, None when nothing is stored."""
@@ -63,7 +65,7 @@ class RedisBackend:
     def get_many(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return the meta objects that are stored."""
         keys = [self._prefix + task_id for task_id in ids]
-        return patiently(lambda: self._read(keys), self._url, DEADLINE_S)
+        return self._ask(lambda: self._read(keys))
 
     def wait(self, ids: Collection[str], timeout: float | None = None) -> dict[str, dict[str, Any]]:
         """Return those that are ready as soon as one is; empty after `timeout` seconds, and at once for no ids.
@@ -75,54 +77,58 @@ class RedisBackend:
         if not keys:
             return {}
         if timeout is not None and timeout <= 0:
-            return _ready(patiently(lambda: self._read(keys), self._url, DEADLINE_S))
+            return _ready(self._ask(lambda: self._read(keys)))
         until = monotonic() + (inf if timeout is None else timeout)
         while (left := until - monotonic()) > 0:
             # The patience begins anew after each time that it listened: a wait may take days.
-            found = patiently(lambda: self._wait(keys, until), self._url, min(left, DEADLINE_S))
+            found = self._ask(lambda: self._wait(keys, until), left)
             if found is not None:
                 return found
         return {}
 
     def forget(self, task_id: str) -> None:
         """Delete the result."""
-        patiently(lambda: self._connections.get().client.delete(self._prefix + task_id), self._url, DEADLINE_S)
+        self._ask(lambda: self._connections.get().call("DEL", self._prefix + task_id))
 
     def save_group(self, group_id: str, found: Any) -> None:
         """Keep a group's result tuple."""
-        key, value = self._groups + group_id, encode({"result": found}, self._serializer)
-        patiently(lambda: self._connections.get().client.set(key, value, px=self._expires_ms or None), *self._patience)
+        value, expires = encode({"result": found}, self._serializer), self._expires_ms
+        command = ("SET", self._groups + group_id, value, *(("PX", expires) if expires else ()))
+        self._ask(lambda: self._connections.get().call(*command))
 
     def restore_group(self, group_id: str) -> Any:
         """Return a group's result tuple, None when none is kept."""
-        value = patiently(lambda: self._connections.get().client.get(self._groups + group_id), *self._patience)
+        value = self._ask(lambda: self._connections.get().call("GET", self._groups + group_id))
         return None if value is None else decode(value, self._serializer, self._accept)["result"]
 
     def delete_group(self, group_id: str) -> None:
         """No longer keep a group."""
-        patiently(lambda: self._connections.get().client.delete(self._groups + group_id), *self._patience)
+        self._ask(lambda: self._connections.get().call("DEL", self._groups + group_id))
 
     def begin_chord(self, group_id: str, size: int, tree: Any = None) -> None:
         """Expect so many parts. See `bootsteps_tasks.ChordBackend`."""
-        patiently(lambda: self._chords.begin(group_id, size, tree), *self._patience)
+        self._ask(lambda: self._chords.begin(group_id, size, tree))
 
     def add_to_chord(self, group_id: str) -> None:
         """Expect one part more."""
-        patiently(lambda: self._chords.add(group_id), *self._patience)
+        self._ask(lambda: self._chords.add(group_id))
 
     def return_parts(self, parts: Sequence[Part]) -> Sequence[Claim]:
         """Count parts and claim the chords that are complete. See `bootsteps_tasks.ChordBackend`."""
-        return patiently(lambda: self._chords.return_parts(parts), *self._patience)
+        return self._ask(lambda: self._chords.return_parts(parts))
 
     def finish_chord(self, claim: Claim) -> None:
         """Forget a chord whose body is published."""
-        patiently(lambda: self._chords.finish(claim), *self._patience)
+        self._ask(lambda: self._chords.finish(claim))
 
     def close(self) -> None:
         """Close the connections; they reopen when used."""
         connections = self._connections.drop()
         if connections is not None:
             connections.close()
+
+    def _ask(self, call: Callable[[], T], most_s: float = inf) -> T:
+        return patiently(call, self._url, min(most_s, DEADLINE_S))
 
     def _store(self, values: Mapping[str, bytes]) -> None:
         left, standing = dict(values), dict.fromkeys(values, b"")
@@ -137,17 +143,11 @@ class RedisBackend:
 
     def _run_script(self, values: Mapping[str, bytes], standing: Mapping[str, bytes]) -> dict[str, bytes]:
         """Write all, or nothing and return what stands in keys where something else was expected."""
-        from redis.exceptions import NoScriptError
-
         keys = list(values)
-        arguments: list[Any] = [*keys, self._expires_ms]
+        arguments: list[Any] = [self._expires_ms]
         for key, value in values.items():
             arguments += (standing[key], value)
-        call = self._connections.get().call
-        try:
-            others: Any = call("EVALSHA", digest(STORE), len(keys), *arguments)
-        except NoScriptError:
-            others = call("EVAL", STORE, len(keys), *arguments)
+        others: Any = self._connections.get().script(STORE, keys, arguments)
         return {keys[number - 1]: old for number, old in zip(others[::2], others[1::2], strict=True)}
 
     def _read(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
@@ -170,7 +170,7 @@ class RedisBackend:
                     found = _ready({meta["task_id"]: meta for meta in metas})
                 subscription.unwatch([self._prefix + task_id for task_id in found])
             return found
-        except passing_errors():
+        except ConnectionLost:
             if listens:
                 return None
             raise

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from time import sleep
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from bootsteps_redis_wire import Command, NoScript, script_name
 from bootsteps_tasks.backend import Claim, Part, decode, encode
 
 if TYPE_CHECKING:
     from bootsteps import Settings
+    from bootsteps_result_redis.connection import Connections
 
 __all__ = ["Chords"]
 
@@ -79,11 +80,13 @@ DONE_S = 300
 
 
 class Chords:
-    """Counts parts. `client` returns the client of this process."""
+    """Counts parts. `connections` returns those of this process."""
 
-    def __init__(self, client: Callable[[], Any], group_prefix: str, conf: Settings, accept: frozenset[str]) -> None:
+    def __init__(
+        self, connections: Callable[[], Connections], group_prefix: str, conf: Settings, accept: frozenset[str]
+    ) -> None:
         options: Mapping[str, Any] = conf["result_backend_transport_options"]
-        self._client = client
+        self._connections = connections
         self._prefix = group_prefix
         self._serializer: str = conf["result_serializer"]
         self._accept = accept
@@ -98,16 +101,16 @@ class Chords:
     def begin(self, group_id: str, size: int, tree: Any) -> None:
         """See `ChordBackend.begin_chord`."""
         base = self._prefix + group_id
-        with self._client().pipeline() as pipe:
-            if tree is not None:
-                pipe.set(base, encode({"result": tree}, self._serializer), ex=self._chord_s or None)
-            pipe.delete(f"{base}.c")
-            pipe.set(f"{base}.s", size, ex=self._chord_s or None)
-            pipe.execute()
+        expiry = ("EX", self._chord_s) if self._chord_s else ()
+        tree_kept: list[Command] = []
+        if tree is not None:
+            tree_kept.append(("SET", base, encode({"result": tree}, self._serializer), *expiry))
+        counted = ("DEL", f"{base}.c"), ("SET", f"{base}.s", size, *expiry)
+        self._connections().pipeline(("MULTI",), *tree_kept, *counted, ("EXEC",))
 
     def add(self, group_id: str) -> None:
         """See `ChordBackend.add_to_chord`."""
-        self._client().incr(f"{self._prefix}{group_id}.t")
+        self._connections().call("INCR", f"{self._prefix}{group_id}.t")
 
     def return_parts(self, parts: Sequence[Part]) -> list[Claim]:
         """See `ChordBackend.return_parts`."""
@@ -127,57 +130,37 @@ class Chords:
         """See `ChordBackend.finish_chord`."""
         base = self._prefix + claim.part.group_id
         keys = [f"{base}.{suffix}" for suffix in "cjtsd"]
-        self._script(self._client(), FINISH, [*keys, base], [claim.token, DONE_S])
+        self._connections().script(FINISH, [*keys, base], [claim.token, DONE_S])
 
     def _count(self, parts: Sequence[Part], token: str) -> list[str]:
         """Count parts in one round trip."""
-        from redis.exceptions import NoScriptError
-
+        connections = self._connections()
+        commands = [self._counting(part, token) for part in parts]
         try:
-            return self._counted(parts, token)
-        except NoScriptError:
+            states = connections.pipeline(*commands)
+        except NoScript:
             # Those that were counted before the script was lost count once all the same.
-            self._client().script_load(RETURN)
-            return self._counted(parts, token)
+            connections.call("SCRIPT", "LOAD", RETURN)
+            states = connections.pipeline(*commands)
+        return [state.decode() for state in states]
 
-    def _counted(self, parts: Sequence[Part], token: str) -> list[str]:
-        client = self._client()
-        with client.pipeline(transaction=False) as pipe:
-            for part in parts:
-                base = self._prefix + part.group_id
-                keys = [f"{base}.j", f"{base}.t", f"{base}.s", f"{base}.d", base, f"{base}.c"]
-                member = encode([1, part.task_id, part.state, part.result], self._serializer)
-                score = "+inf" if part.place is None else part.place
-                arguments = [part.task_id, member, int(self._ordered), score, self._chord_s, self._group_s]
-                pipe.evalsha(digest(RETURN), len(keys), *keys, *arguments, self._claim_s, token)
-            return [state.decode() for state in pipe.execute()]
+    def _counting(self, part: Part, token: str) -> Command:
+        base = self._prefix + part.group_id
+        keys = [f"{base}.j", f"{base}.t", f"{base}.s", f"{base}.d", base, f"{base}.c"]
+        member = encode([1, part.task_id, part.state, part.result], self._serializer)
+        score = "+inf" if part.place is None else part.place
+        arguments = [part.task_id, member, int(self._ordered), score, self._chord_s, self._group_s]
+        return ("EVALSHA", script_name(RETURN), len(keys), *keys, *arguments, self._claim_s, token)
 
     def _extend(self, part: Part, token: str) -> bool:
         base = self._prefix + part.group_id
-        return bool(self._script(self._client(), EXTEND, [f"{base}.c", f"{base}.s"], [token, self._publish_s]))
+        return bool(self._connections().script(EXTEND, [f"{base}.c", f"{base}.s"], [token, self._publish_s]))
 
     def _claim(self, part: Part, token: str) -> Claim:
-        base, client = self._prefix + part.group_id, self._client()
-        members = client.zrange(f"{base}.j", 0, -1) if self._ordered else client.lrange(f"{base}.j", 0, -1)
+        base, read = self._prefix + part.group_id, "ZRANGE" if self._ordered else "LRANGE"
+        members, kept = self._connections().pipeline((read, f"{base}.j", 0, -1), ("GET", base))
         results = [tuple(self._decode(member)[1:]) for member in members]
-        kept = client.get(base)
         return Claim(part, token, results, None if kept is None else self._decode(kept)["result"])
 
     def _decode(self, value: bytes) -> Any:
         return decode(value, self._serializer, self._accept)
-
-    def _script(self, client: Any, text: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        from redis.exceptions import NoScriptError
-
-        try:
-            return client.evalsha(digest(text), len(keys), *keys, *arguments)
-        except NoScriptError:
-            return client.eval(text, len(keys), *keys, *arguments)
-
-
-@cache
-def digest(text: str) -> str:
-    """Return the name under which Redis knows a script."""
-    from hashlib import sha1
-
-    return sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from redis.connection import Connection
+from bootsteps_redis_wire import Command, ServerSilent, Wire
 
 __all__ = ["CHUNK", "Subscription", "Subscriptions", "chunks"]
 
@@ -34,8 +33,10 @@ def chunks(items: Iterable[str]) -> Iterator[list[str]]:
 class Subscription:
     """One connection that listens. One thread at a time. After an error it is closed, not repaired."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Wire, timeout_s: float) -> None:
+        """The server takes `timeout_s` seconds for an answer at most."""
         self._connection = connection
+        self._timeout_s = timeout_s
         #: Channels of which nothing can be missed: what they said before is known to who watches.
         self.watched: set[str] = set()
         #: No longer watched, and not told to the server yet.
@@ -49,9 +50,9 @@ class Subscription:
         self.unwatch(self.watched - channels)
         left = self._leave()
         if left and not new:
-            self._send(*left)
+            self._connection.send(*left)
         for chunk in chunks(new):
-            self._send(*left, ("SUBSCRIBE", *chunk))
+            self._connection.send(*left, ("SUBSCRIBE", *chunk))
             left, confirmed = [], 0
             while confirmed < len(chunk):
                 confirmed += self._take() == b"subscribe"
@@ -64,9 +65,9 @@ class Subscription:
         self._left += gone
         self.watched.difference_update(gone)
         if len(self._left) > LEFT:
-            self._send(*self._leave())
+            self._connection.send(*self._leave())
 
-    def _leave(self) -> list[tuple[str, ...]]:
+    def _leave(self) -> list[Command]:
         """Return the commands that tell the server what is not listened to any more."""
         left, self._left = self._left, []
         return [("UNSUBSCRIBE", *chunk) for chunk in chunks(left)]
@@ -74,57 +75,47 @@ class Subscription:
     def receive(self, timeout: float) -> Sequence[bytes]:
         """Return the messages of watched channels that came, in their order.
 
-        Waits for the first; empty after `timeout` seconds, or when something else came. Raises redis-py's
-        `ConnectionError` or `TimeoutError`.
+        Waits for the first; empty after `timeout` seconds, or when something else came. Raises
+        `ConnectionLost`.
         """
-        if not self._arrived and not self._readable(min(timeout, PING_AFTER_S)):
+        if not self._arrived and not self._connection.readable(min(timeout, PING_AFTER_S)):
             if timeout >= PING_AFTER_S:
                 self._ping()
             return ()
-        while len(self._arrived) < len(self.watched) and self._readable(0):
+        while len(self._arrived) < len(self.watched) and self._connection.readable(0):
             self._take()
         found, self._arrived = self._arrived, []
         return [value for channel, value in found if channel in self.watched]
 
     def close(self) -> None:
         """Close the connection."""
-        with suppress(Exception):  # it may be broken already
-            self._connection.disconnect()
-
-    def _send(self, *commands: tuple[str, ...]) -> None:
-        self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
-
-    def _readable(self, timeout: float) -> bool:
-        return bool(self._connection.can_read(timeout=timeout))
+        self._connection.close()
 
     def _take(self) -> Any:
         """Read one answer. Returns its kind."""
-        kind, *rest = self._connection.read_response()
+        kind, *rest = self._connection.receive()
         if kind == b"message":
             self._arrived.append((rest[0].decode(), rest[1]))
         return kind
 
     def _ping(self) -> None:
-        from redis import exceptions
-
-        self._send(("PING",))
-        limit = self._connection.socket_timeout
-        if not self._readable(PING_AFTER_S if limit is None else limit):
-            raise exceptions.TimeoutError("no answer to PING")
+        self._connection.send(("PING",))
+        if not self._connection.readable(self._timeout_s):
+            raise ServerSilent("no answer to PING")
 
 
 class Subscriptions:
     """Lends subscriptions to threads, each to the one that left it with its channels. Safe from any thread."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
-        self._connect = connect
+    def __init__(self, connect: Callable[[], Wire], timeout_s: float) -> None:
+        self._connect, self._timeout_s = connect, timeout_s
         self._lock = Lock()
         self._idle: list[Subscription] = []
 
     @contextmanager
     def lend(self, channels: set[str]) -> Iterator[Subscription]:
         """Lend one for these channels. After an error its connection is closed."""
-        subscription = self._find(channels) or Subscription(self._connect())
+        subscription = self._find(channels) or Subscription(self._connect(), self._timeout_s)
         try:
             yield subscription
         except BaseException:

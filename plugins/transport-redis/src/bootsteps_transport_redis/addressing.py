@@ -6,7 +6,7 @@ from typing import Any
 
 from kombu.utils.url import url_to_parts
 
-from bootsteps_transport_redis.connection import Address
+from bootsteps_redis_wire.connection import Address
 
 __all__ = ["address_of", "database"]
 

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
+from bootsteps_redis_wire.wire import Command
 from bootsteps_transport_redis.codec import encode
 from bootsteps_transport_redis.expiring import Expiring
 from bootsteps_transport_redis.keys import Keys
 from bootsteps_transport_redis.link import pushed_together
 from bootsteps_transport_redis.naming import NamedKeys
 from bootsteps_transport_redis.scripts import BIND_FOR_A_TIME, DROP_BINDINGS
-from bootsteps_transport_redis.wire import Command
 
 if TYPE_CHECKING:
-    from bootsteps_transport_redis.connection import Wire
+    from bootsteps_redis_wire.connection import Wire
     from bootsteps_transport_redis.link import Link
     from bootsteps_transport_redis.transport import Transport
 
@@ -59,8 +59,8 @@ class DeclaringChannel(NamedKeys):
         """Return what makes the transport's connections; it takes the number of the protocol."""
         from functools import partial
 
+        from bootsteps_redis_wire.connection import Connection
         from bootsteps_transport_redis.addressing import address_of
-        from bootsteps_transport_redis.connection import Connection
 
         address = address_of(self)
         return self._borrowed() if address is None else partial(Connection, address)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bootsteps_transport_redis.link import Link
-from bootsteps_transport_redis.wire import Command
+from bootsteps_redis_wire.wire import Command
 
 __all__ = ["Expiring"]
 

@@ -18,8 +18,8 @@ from bootsteps_transport_redis.sweeping import Sweeper
 from bootsteps_transport_redis.waking import Waker
 
 if TYPE_CHECKING:
+    from bootsteps_redis_wire.connection import Wire
     from bootsteps_transport_redis.channel import Channel
-    from bootsteps_transport_redis.connection import Wire
 
 __all__ = ["LEASE_S", "Keeping"]
 

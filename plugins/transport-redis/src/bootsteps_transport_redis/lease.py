@@ -9,7 +9,7 @@ from threading import Event, Thread
 from time import monotonic
 from uuid import uuid4
 
-from bootsteps_transport_redis.errors import ConnectionLost, RedisError
+from bootsteps_redis_wire.errors import ConnectionLost, RedisError
 from bootsteps_transport_redis.keys import Keys
 from bootsteps_transport_redis.link import Link
 from bootsteps_transport_redis.scripts import RENEW

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -10,9 +9,9 @@ from operator import itemgetter
 from threading import RLock
 from typing import Any
 
-from bootsteps_transport_redis.connection import Wire
-from bootsteps_transport_redis.errors import ConnectionLost, NoScript, Refused, ServerSilent
-from bootsteps_transport_redis.wire import Command
+from bootsteps_redis_wire.connection import Wire, exchange, script_name
+from bootsteps_redis_wire.errors import ConnectionLost, NoScript, Refused, ServerSilent
+from bootsteps_redis_wire.wire import Command
 
 __all__ = ["Link", "pushed_together"]
 
@@ -42,7 +41,6 @@ class Link:
         self.silent = False
         self._pid = 0
         self._lock = RLock()
-        self._shas: dict[str, str] = {}
 
     def ping(self) -> None:
         """Check that there is a Redis at the other end, and that it is well. Raises `ConnectionError`."""
@@ -70,8 +68,7 @@ class Link:
         with self._lock:
             connection = self._opened()
             try:
-                connection.send(*commands)
-                answers = [self._answer(connection) for _ in commands]
+                answers = exchange(connection, commands)
             except BaseException as exc:
                 self._drop(exc)
                 raise
@@ -82,11 +79,8 @@ class Link:
 
     def script(self, text: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         """Return what a Lua script returns. The server gets its text once."""
-        sha = self._shas.get(text)
-        if sha is None:
-            sha = self._shas[text] = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         try:
-            return self.call("EVALSHA", sha, len(keys), *keys, *arguments)
+            return self.call("EVALSHA", script_name(text), len(keys), *keys, *arguments)
         except NoScript:  # a new server, or one that lost its scripts
             return self.call("EVAL", text, len(keys), *keys, *arguments)
 
@@ -133,10 +127,3 @@ class Link:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-    @staticmethod
-    def _answer(connection: Wire) -> Any:
-        try:
-            return connection.receive()
-        except Refused as exc:
-            return exc

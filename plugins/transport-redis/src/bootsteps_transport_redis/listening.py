@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from time import monotonic
 
-from bootsteps_transport_redis.connection import Wire
-from bootsteps_transport_redis.errors import ConnectionLost
+from bootsteps_redis_wire.connection import Wire
+from bootsteps_redis_wire.errors import ConnectionLost
 
 __all__ = ["Listener"]
 

@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bootsteps_redis_wire.wire import Command
 from bootsteps_transport_redis import codec
 from bootsteps_transport_redis.keys import Keys
 from bootsteps_transport_redis.link import Link
 from bootsteps_transport_redis.scripts import DEFER, GIVE_BACK, PUT_BACK
 from bootsteps_transport_redis.source import Source
-from bootsteps_transport_redis.wire import Command
 
 if TYPE_CHECKING:
     from bootsteps_transport_batches.window import Window

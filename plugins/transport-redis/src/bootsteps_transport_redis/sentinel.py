@@ -10,7 +10,7 @@ from bootsteps_transport_redis.channel import Channel
 from bootsteps_transport_redis.transport import Transport
 
 if TYPE_CHECKING:
-    from bootsteps_transport_redis.connection import Wire
+    from bootsteps_redis_wire.connection import Wire
 
 __all__ = ["SentinelTransport"]
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from kombu.transport import virtual
 
+from bootsteps_redis_wire.errors import ConnectionLost, Refused
 from bootsteps_transport_redis.channel import Channel as RedisChannel
-from bootsteps_transport_redis.errors import ConnectionLost, Refused
 from bootsteps_transport_redis.keeping import Keeping
 from bootsteps_transport_redis.looping import Looping
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
-from bootsteps_transport_redis.connection import Wire
-from bootsteps_transport_redis.errors import ConnectionLost, Refused
-from bootsteps_transport_redis.wire import pack
+from bootsteps_redis_wire.connection import Wire
+from bootsteps_redis_wire.errors import ConnectionLost, Refused
+from bootsteps_redis_wire.wire import pack
 
 __all__ = ["Waker"]
 

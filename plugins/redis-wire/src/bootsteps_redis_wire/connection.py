@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
-from bootsteps_transport_redis.errors import ConnectionLost, RedisError, Refused, ServerSilent
-from bootsteps_transport_redis.wire import Command, Reader, pack
+from bootsteps_redis_wire.errors import ConnectionLost, NotAdmitted, RedisError, Refused, ServerSilent
+from bootsteps_redis_wire.wire import Command, Reader, pack
 
-__all__ = ["Address", "Connection", "Wire"]
+__all__ = ["Address", "Connection", "Wire", "exchange", "script_name"]
 
 
 class Wire(Protocol):
-    """What the transport wants of a connection. One that broke is thrown away. For one thread at a time."""
+    """What is wanted of a connection. One that broke is thrown away. For one thread at a time."""
 
     @property
     def socket(self) -> Any:
@@ -31,8 +33,8 @@ class Wire(Protocol):
     def receive(self) -> Any:
         """Wait for the next answer. Raises `Refused` if it is an error, `ConnectionLost` if there is none."""
 
-    def readable(self) -> bool:
-        """Tell whether something has come."""
+    def readable(self, timeout: float = 0.0) -> bool:
+        """Tell whether something has come, or comes within so many seconds."""
 
     def limit(self, seconds: float) -> None:
         """From now on wait no longer than this."""
@@ -89,7 +91,7 @@ class Connection:
                 self.receive()
         except Refused as exc:
             self.close()
-            raise ConnectionLost(f"{self._address} does not let us in: {exc}") from exc
+            raise NotAdmitted(f"{self._address} does not let us in: {exc}") from exc
         except RedisError:
             self.close()
             raise
@@ -145,13 +147,13 @@ class Connection:
             raise answer
         return answer
 
-    def readable(self) -> bool:
-        """Tell whether something has come."""
+    def readable(self, timeout: float = 0.0) -> bool:
+        """Tell whether something has come, or comes within so many seconds."""
         if self._reader.buffered:
             return True
         poll = select.poll()
         poll.register(self._open_socket(), select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(poll.poll(math.ceil(timeout * 1000)))
 
     def limit(self, seconds: float) -> None:
         """From now on wait no longer than this."""
@@ -183,3 +185,27 @@ class Connection:
         if isinstance(exc, TimeoutError):
             return ServerSilent(f"{self._address} did not answer within {self._timeout:g} s")
         return ConnectionLost(f"the connection to {self._address} broke: {exc.strerror or exc}")
+
+
+def exchange(connection: Wire, commands: Sequence[Command]) -> list[Any]:
+    """Send commands in one write and return their answers; those that are errors are among them.
+
+    Raises `ConnectionLost`, and then nobody knows which of them were done.
+    """
+    connection.send(*commands)
+    return [_answer(connection) for _ in commands]
+
+
+def _answer(connection: Wire) -> Any:
+    try:
+        return connection.receive()
+    except Refused as exc:
+        return exc
+
+
+@cache
+def script_name(text: str) -> str:
+    """Return the name under which a server knows a Lua script that it has run."""
+    from hashlib import sha1
+
+    return sha1(text.encode(), usedforsecurity=False).hexdigest()

@@ -1,4 +1,3 @@
-# mypy: disable-error-code="no-untyped-call"
 """Redis's protocol, and the connection that speaks it."""
 
 from __future__ import annotations
@@ -12,13 +11,20 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from kombu import Connection as KombuConnection
 
-from bootsteps_transport_redis import Transport
-from bootsteps_transport_redis.addressing import address_of, database
-from bootsteps_transport_redis.connection import Address, Connection
-from bootsteps_transport_redis.errors import ConnectionLost, NoScript, RedisError, Refused, ServerSilent
-from bootsteps_transport_redis.wire import Reader, pack
+from bootsteps_redis_wire import (
+    Address,
+    Connection,
+    ConnectionLost,
+    NoScript,
+    NotAdmitted,
+    ReadOnly,
+    RedisError,
+    Refused,
+    ServerSilent,
+    exchange,
+)
+from bootsteps_redis_wire.wire import Reader, pack
 
 
 def reader(data: bytes, step: int = 1 << 20) -> Reader:
@@ -50,9 +56,10 @@ def test_answers_are_read_however_they_are_torn(step: int) -> None:
 
 
 def test_errors_are_told_apart() -> None:
-    answers = reader(b"-ERR no\r\n-NOSCRIPT gone\r\n-LOADING it\r\n*2\r\n-WRONGTYPE x\r\n:1\r\n")
-    kinds = [type(answers.read()) for _ in range(3)]
-    assert kinds == [Refused, NoScript, ConnectionLost]
+    told = ("ERR no", "NOSCRIPT gone", "READONLY x", "LOADING it", "MASTERDOWN x", "NOAUTH x", "WRONGPASS x")
+    answers = reader("".join(f"-{text}\r\n" for text in told).encode() + b"*2\r\n-WRONGTYPE x\r\n:1\r\n")
+    kinds = [type(answers.read()) for _ in told]
+    assert kinds == [Refused, NoScript, ReadOnly, ConnectionLost, ConnectionLost, NotAdmitted, NotAdmitted]
     inner, one = answers.read()
     assert (type(inner), one) == (Refused, 1)
 
@@ -61,33 +68,6 @@ def test_errors_are_told_apart() -> None:
 def test_what_is_no_answer_is_told(nonsense: bytes) -> None:
     with pytest.raises(ConnectionLost, match="is it a Redis"):
         reader(nonsense).read()
-
-
-def address(url: str, ssl: Any = False, **options: Any) -> Address | None:
-    client = KombuConnection(url, transport=Transport, ssl=ssl)
-    channel = Transport.Channel.__new__(Transport.Channel)
-    channel.connection = client.transport
-    for name, value in options.items():
-        setattr(channel, name, value)
-    return address_of(channel)
-
-
-def test_a_url_is_read_as_kombu_reads_it() -> None:
-    found = address("redis://anna:geh%2Feim@h:1/2", socket_timeout=3, socket_keepalive=True)
-    assert found is not None
-    assert (found.host, found.port, found.db, found.username, found.password) == ("h", 1, 2, "anna", "geh/eim")
-    assert (found.timeout, found.connect_timeout, found.keepalive, str(found)) == (3, 5.0, True, "h:1")
-    local = address("redis+socket:///tmp/r.sock?virtual_host=3")
-    assert local is not None
-    assert (local.path, local.db) == ("/tmp/r.sock", 3)
-    assert address("redis://") == Address("127.0.0.1", 6379, timeout=5.0, connect_timeout=5.0)
-    with pytest.raises(ValueError, match="not '/mine'"):
-        database("/mine")
-
-
-def test_what_only_redis_py_can_is_left_to_it() -> None:
-    assert address("rediss://h/0", ssl={"ssl_cert_reqs": "required"}) is None
-    assert address("redis+socket:///tmp/r.sock?health_check_interval=5") is None
 
 
 @pytest.fixture
@@ -147,16 +127,42 @@ def test_one_that_is_not_there_is_named() -> None:
     assert isinstance(caught.value, RedisError | ConnectionError)
 
 
-def test_redis_py_is_not_imported_where_it_is_not_needed(url: str) -> None:
-    code = f"""
-import sys
-from kombu import Connection, Consumer, Queue
-with Connection({url!r}, transport="bootsteps_transport_redis:Transport") as con:
-    with Consumer(con.channel(), [Queue("letters")], on_message=print):
-        try:
-            con.drain_events(timeout=0.1)
-        except TimeoutError:
-            print(sorted({{"redis", "asyncio"}} & sys.modules.keys()))
-"""
+def test_who_is_not_let_in_is_told_apart_from_a_server_that_is_away(server: Any) -> None:
+    port = server(lambda near: (near.recv(4096), near.sendall(b"-ERR DB index is out of range\r\n"), near.recv(1)))
+    with pytest.raises(NotAdmitted, match="does not let us in: ERR DB index"):
+        Connection(Address("127.0.0.1", port, db=99, timeout=5.0)).connect()
+
+
+def test_commands_go_together_and_errors_are_among_the_answers(server: Any) -> None:
+    heard: list[bytes] = []
+
+    def act(near: socket.socket) -> None:
+        heard.append(near.recv(4096))
+        near.sendall(b"+OK\r\n-ERR no\r\n:1\r\n")
+        near.recv(1)
+
+    connection = Connection(Address("127.0.0.1", server(act), timeout=5.0))
+    connection.connect()
+    ok, refused, one = exchange(connection, [("A",), ("B",), ("C",)])
+    assert (ok, str(refused), type(refused), one) == (b"OK", "ERR no", Refused, 1)
+    assert heard == [pack([("A",), ("B",), ("C",)])]
+    connection.close()
+
+
+def test_it_waits_for_what_comes_later(server: Any) -> None:
+    go = threading.Event()
+    connection = Connection(Address("127.0.0.1", server(lambda near: (go.wait(10), near.sendall(b"+A\r\n+B\r\n")))))
+    connection.connect()
+    assert not connection.readable(0.01)
+    go.set()
+    assert connection.readable(10)
+    assert connection.receive() == b"A"
+    assert connection.readable()  # what was received with the other
+    assert connection.receive() == b"B"
+    connection.close()
+
+
+def test_redis_py_is_not_imported() -> None:
+    code = "import sys, bootsteps_redis_wire; print(sorted({'redis', 'ssl', 'asyncio'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, timeout=60)
     assert done.stdout == "[]\n", done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from bootsteps_transport_redis.errors import ConnectionLost, refusal
+from bootsteps_redis_wire.errors import ConnectionLost, refusal
 
 __all__ = ["Command", "Reader", "pack"]
 
