@@ -23,6 +23,7 @@ from bootsteps_redis_wire import (
     Refused,
     ServerSilent,
     exchange,
+    script_name,
 )
 from bootsteps_redis_wire.wire import Reader, pack
 
@@ -162,7 +163,15 @@ def test_it_waits_for_what_comes_later(server: Any) -> None:
     connection.close()
 
 
-def test_redis_py_is_not_imported() -> None:
-    code = "import sys, bootsteps_redis_wire; print(sorted({'redis', 'ssl', 'asyncio'} & sys.modules.keys()))"
+def test_a_script_has_the_name_that_redis_gives_it() -> None:
+    assert script_name("return 1") == "e0e1f9fabfc9d4800c877a703b823ac0578ff8db"
+
+
+def test_neither_redis_py_nor_openssl_is_imported() -> None:
+    code = """
+import sys, bootsteps_redis_wire
+bootsteps_redis_wire.script_name("return 1")
+print(sorted({"redis", "ssl", "_hashlib", "asyncio"} & sys.modules.keys()))
+"""
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, timeout=60)
     assert done.stdout == "[]\n", done.stderr

@@ -206,6 +206,10 @@ def _answer(connection: Wire) -> Any:
 @cache
 def script_name(text: str) -> str:
     """Return the name under which a server knows a Lua script that it has run."""
-    from hashlib import sha1
+    try:  # hashlib's is OpenSSL's, of whose tables each process would have its own: 1 MiB
+        from _sha1 import sha1  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        from hashlib import sha1
 
-    return sha1(text.encode(), usedforsecurity=False).hexdigest()
+    name: str = sha1(text.encode(), usedforsecurity=False).hexdigest()
+    return name

@@ -7,7 +7,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bootsteps_redis_wire import ConnectionLost, script_name
+from bootsteps_redis_wire import ConnectionLost
 from bootsteps_result_redis.chords import Chords
 from bootsteps_result_redis.connection import Connections, patiently, server_of
 from bootsteps_result_redis.layout import STORE, decode_meta, encode_meta, key_prefix
@@ -45,7 +45,6 @@ class RedisBackend:
         self._groups = key_prefix(options.get("global_keyprefix", ""), "taskset")
         server = server_of(url, options)
         self._connections = PerProcess(lambda: Connections(server))
-        script_name(STORE)  # here, in a worker's parent: what it imports takes 1 MiB, which children then share
         self._chords = Chords(self._connections.get, self._groups, conf, self._accept)
 
     def store(self, metas: Sequence[Mapping[str, Any]]) -> None:
