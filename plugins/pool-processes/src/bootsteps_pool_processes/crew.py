@@ -77,7 +77,7 @@ class Crew:
         self._stopping = False
         self._nursery: Nursery | None = None
         self._warned: set[str] = set()
-        self._scratch = memoryview(bytearray(1 << 18))
+        self._scratch = memoryview(bytearray(1 << 16))
 
     @property
     def size(self) -> int:

@@ -23,7 +23,7 @@ from bootsteps_transport_amqp.reading import DELIVER, FRAME, FRAME_OVERHEAD, MET
 __all__ = ["FLUSH_AFTER_S", "Connection"]
 
 #: Read at once.
-CHUNK = 131072
+CHUNK = 32768
 #: Written at once, at least, while the loop collects.
 WRITE_AT = 65536
 #: Acknowledgements out of order wait so long for those before them.
