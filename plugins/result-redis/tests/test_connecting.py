@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,3 +160,27 @@ def test_a_password_that_is_not_quoted_is_not_told_in_parts(mark: str) -> None:
 def test_an_option_that_is_none_is_told(options: dict[str, object]) -> None:
     with pytest.raises(SettingError, match=f"result_backend_transport_options.*{next(iter(options))}"):
         RedisBackend(App("proj", result_backend_transport_options=options), "redis://host/0")
+
+
+def test_a_server_that_became_a_replica_is_asked_no_more() -> None:
+    """Behind one name another server may be the master by now: a new connection finds it, the old one never."""
+    accepted = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            for answer in (b"-READONLY You can't write against a read only replica.\r\n", b":1\r\n"):
+                near, _ = listening.accept()
+                accepted.append(near)
+                near.recv(4096)
+                near.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        backend = RedisBackend(App("proj"), f"redis://127.0.0.1:{listening.getsockname()[1]}/0?socket_timeout=2")
+        backend.forget("a")
+        thread.join(10)
+        backend.close()
+    assert len(accepted) == 2
+    assert accepted[0].recv(1) == b""  # hung up
+    for near in accepted:
+        near.close()

@@ -1,6 +1,6 @@
 """Redis's protocol and a connection that speaks it, for plugins that have their own use of a server."""
 
-from bootsteps_redis_wire.connection import Address, Connection, Wire, exchange, script_name
+from bootsteps_redis_wire.connection import Address, Connection, Wire, exchange, run_script, script_name
 from bootsteps_redis_wire.errors import (
     ConnectionLost,
     NoScript,
@@ -25,5 +25,6 @@ __all__ = [
     "ServerSilent",
     "Wire",
     "exchange",
+    "run_script",
     "script_name",
 ]

@@ -6,15 +6,15 @@ import math
 import os
 import select
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple, Protocol
 
-from bootsteps_redis_wire.errors import ConnectionLost, NotAdmitted, RedisError, Refused, ServerSilent
+from bootsteps_redis_wire.errors import ConnectionLost, NoScript, NotAdmitted, RedisError, Refused, ServerSilent
 from bootsteps_redis_wire.wire import Command, Reader, pack
 
-__all__ = ["Address", "Connection", "Wire", "exchange", "script_name"]
+__all__ = ["Address", "Connection", "Wire", "exchange", "run_script", "script_name"]
 
 
 class Wire(Protocol):
@@ -201,6 +201,14 @@ def _answer(connection: Wire) -> Any:
         return connection.receive()
     except Refused as exc:
         return exc
+
+
+def run_script(call: Callable[..., Any], text: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
+    """Return what a Lua script returns; `call` returns the answer to one command. The server gets the text once."""
+    try:
+        return call("EVALSHA", script_name(text), len(keys), *keys, *arguments)
+    except NoScript:  # a new server, or one that lost its scripts
+        return call("EVAL", text, len(keys), *keys, *arguments)
 
 
 @cache

@@ -14,14 +14,13 @@ from bootsteps_redis_wire import (
     Command,
     Connection,
     ConnectionLost,
-    NoScript,
     NotAdmitted,
     ReadOnly,
     RedisError,
     Refused,
     Wire,
     exchange,
-    script_name,
+    run_script,
 )
 from bootsteps_result_redis.subscription import Subscriptions
 from bootsteps_tasks.places import mask_url
@@ -156,10 +155,7 @@ class Connections:
 
     def script(self, text: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Return what a Lua script returns. The server gets its text once."""
-        try:
-            return self.call("EVALSHA", script_name(text), len(keys), *keys, *arguments)
-        except NoScript:
-            return self.call("EVAL", text, len(keys), *keys, *arguments)
+        return run_script(self.call, text, keys, arguments)
 
     def _connected(self) -> Wire:
         made = self._make()

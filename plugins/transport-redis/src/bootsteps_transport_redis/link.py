@@ -9,8 +9,8 @@ from operator import itemgetter
 from threading import RLock
 from typing import Any
 
-from bootsteps_redis_wire.connection import Wire, exchange, script_name
-from bootsteps_redis_wire.errors import ConnectionLost, NoScript, Refused, ServerSilent
+from bootsteps_redis_wire.connection import Wire, exchange, run_script
+from bootsteps_redis_wire.errors import ConnectionLost, Refused, ServerSilent
 from bootsteps_redis_wire.wire import Command
 
 __all__ = ["Link", "pushed_together"]
@@ -79,10 +79,7 @@ class Link:
 
     def script(self, text: str, keys: Sequence[Any], arguments: Sequence[Any]) -> Any:
         """Return what a Lua script returns. The server gets its text once."""
-        try:
-            return self.call("EVALSHA", script_name(text), len(keys), *keys, *arguments)
-        except NoScript:  # a new server, or one that lost its scripts
-            return self.call("EVAL", text, len(keys), *keys, *arguments)
+        return run_script(self.call, text, keys, arguments)
 
     def now(self) -> float:
         """Return the server's clock: seconds since the epoch."""
