@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from select import select
+
 import pytest
 
 from bootsteps import Job
@@ -19,6 +22,7 @@ from bootsteps_pool_processes.frames import (
 )
 from bootsteps_pool_processes.load import HELD_MOST, WINDOW_S, Load, RunTimes, WideLoad
 from bootsteps_pool_processes.shared import Claims, Slot
+from bootsteps_pool_processes.tray import SIZE, Tray
 
 
 @pytest.mark.parametrize("cut", [1, 7, 13, 64, 100_000])
@@ -26,7 +30,7 @@ def test_frames_come_out_whole_however_they_are_cut(cut: int) -> None:
     jobs = [Job(0, b""), Job(2**63, b"payload"), Job(7, b"x" * 1000, soft_time_limit_s=2.5)]
     stream = pack_jobs(jobs) + pack_jobs(jobs[:1])
     inbox = Inbox()
-    found: list[Frame] = []
+    found: list[Frame[bytes]] = []
     for at in range(0, len(stream), cut):
         inbox.feed(stream[at : at + cut])
         found += inbox.frames()
@@ -34,6 +38,26 @@ def test_frames_come_out_whole_however_they_are_cut(cut: int) -> None:
         [(0, b"", 0.0), (2**63, b"payload", 0.0), (7, b"x" * 1000, 2.5)],
         [(0, b"", 0.0)],
     ]
+
+
+@pytest.mark.parametrize("cut", [1, 13, 5000, 100_000])
+def test_a_child_has_jobs_in_a_tray_which_is_as_large_as_the_largest_frame(cut: int) -> None:
+    sizes = [0, 3000, *range(40), SIZE - 100, 5, 70_000, 8, 9000, 10, 11, 12]
+    stream = memoryview(pack_jobs([Job(seq, bytes([seq]) * size) for seq, size in enumerate(sizes)]))
+    assert len(stream) > 6 * SIZE
+    theirs, mine = socket.socketpair()
+    tray, found = Tray(), []
+    with theirs, mine:
+        for at in range(0, len(stream), cut):
+            theirs.sendall(stream[at : at + cut])
+            while select([mine], [], [], 0)[0]:
+                assert tray.receive(mine)
+                # before the next look: what was here is overwritten then
+                found += [(seq, bytes(payload)) for frame in tray.frames() for seq, payload, _ in unpack_jobs(frame)]
+        theirs.close()
+        assert not tray.receive(mine)
+        assert tray.capacity == SIZE, "more is kept only while it is needed"
+    assert found == [(seq, bytes([seq]) * size) for seq, size in enumerate(sizes)]
 
 
 def test_outcomes_travel_with_their_reason() -> None:

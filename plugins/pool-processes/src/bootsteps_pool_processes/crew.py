@@ -36,7 +36,7 @@ LEAVE_S = 2.0
 class Customer(Protocol):
     """Whom the children work for."""
 
-    def on_frames(self, child: Child, frames: Sequence[Frame]) -> None:
+    def on_frames(self, child: Child, frames: Sequence[Frame[bytes]]) -> None:
         """Hear what a child says."""
 
     def on_end(self, child: Child, reason: str) -> None:
@@ -212,7 +212,7 @@ class Crew:
             self._deafen(child)
             child.kill(signal.SIGKILL)  # without its socket it is of no use; if it is ending anyway, this is nothing
 
-    def _hear(self, child: Child, frames: list[Frame]) -> None:
+    def _hear(self, child: Child, frames: list[Frame[bytes]]) -> None:
         for frame in frames:
             if frame.kind == READY:
                 child.overdue.cancel()

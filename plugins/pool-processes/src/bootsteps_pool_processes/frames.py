@@ -5,12 +5,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from bootsteps import Job, Outcome
 from bootsteps_pool_processes.limits import capped
 
-__all__ = ["END", "FAILED", "JOBS", "LEAVING", "OUTCOMES", "READY", "Frame", "Inbox", "Record", "reason"]
+__all__ = ["END", "FAILED", "JOBS", "JOBS_MOST", "LEAVING", "OUTCOMES", "READY", "Frame", "Inbox", "Record", "reason"]
+
+Body = TypeVar("Body", bytes, memoryview)
 
 #: Pool to child: jobs to run.
 JOBS = 1
@@ -25,17 +27,20 @@ LEAVING = 5
 #: Pool to child: end these running jobs.
 END = 6
 
+#: Jobs in one frame: a child takes so many at once, and leaves the others in its socket.
+JOBS_MOST = 8
+
 #: Kind, number of entries, bytes that follow.
 HEADER = struct.Struct("<BIQ")
 
 
-class Frame(NamedTuple):
+class Frame(NamedTuple, Generic[Body]):
     """One message as it came."""
 
     kind: int
     #: How many jobs or outcomes are in it.
     entries: int
-    body: bytes
+    body: Body
 
 
 class Record(NamedTuple):
@@ -60,13 +65,15 @@ def pack(kind: int, count: int, *parts: bytes) -> bytes:
 
 
 def pack_jobs(jobs: Sequence[Job]) -> bytes:
-    """Return a frame of jobs: a table of (seq, soft limit, length), then the payloads."""
+    """Return frames of jobs: in each a table of (seq, soft limit, length), then the payloads."""
+    if len(jobs) > JOBS_MOST:
+        return b"".join([pack_jobs(jobs[at : at + JOBS_MOST]) for at in range(0, len(jobs), JOBS_MOST)])
     values = [value for job in jobs for value in (job.seq, capped(job.soft_time_limit_s), len(job.payload))]
     return pack(JOBS, len(jobs), _table("QdQ", len(jobs)).pack(*values), *[job.payload for job in jobs])
 
 
-def unpack_jobs(frame: Frame) -> list[tuple[int, bytes, float]]:
-    """Return (seq, payload, soft limit) of each job; a limit of 0 is none."""
+def unpack_jobs(frame: Frame[Body]) -> list[tuple[int, Body, float]]:
+    """Return (seq, payload, soft limit) of each job; a limit of 0 is none. A payload is a part of the frame's body."""
     table = _table("QdQ", frame.entries)
     values, at = table.unpack_from(frame.body), table.size
     jobs = []
@@ -82,7 +89,7 @@ def pack_outcomes(records: Sequence[Record]) -> bytes:
     return pack(OUTCOMES, len(records), _table("Qd?Q", len(records)).pack(*values), *[r.payload for r in records])
 
 
-def unpack_outcomes(frame: Frame, pid: int) -> list[Outcome]:
+def unpack_outcomes(frame: Frame[bytes], pid: int) -> list[Outcome]:
     """Return the outcomes that the child `pid` reports."""
     table = _table("Qd?Q", frame.entries)
     values, at = table.unpack_from(frame.body), table.size
@@ -102,7 +109,7 @@ def pack_end(seqs: Sequence[int]) -> bytes:
     return pack(END, len(seqs), _table("Q", len(seqs)).pack(*seqs))
 
 
-def unpack_end(frame: Frame) -> tuple[int, ...]:
+def unpack_end(frame: Frame[bytes]) -> tuple[int, ...]:
     """Return the jobs to be ended."""
     return _table("Q", frame.entries).unpack_from(frame.body)
 
@@ -122,7 +129,7 @@ class Inbox:
         """Take what was received."""
         self._buffer += data
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self) -> Iterator[Frame[bytes]]:
         """Take out every frame that is complete."""
         at = 0
         try:

@@ -183,7 +183,7 @@ class ProcessPool:
         child.load.stuck = True
         self._backlog.extendleft(reversed(child.take_back()))
 
-    def on_frames(self, child: Child, frames: Sequence[Frame]) -> None:
+    def on_frames(self, child: Child, frames: Sequence[Frame[bytes]]) -> None:
         """Take outcomes off the child's load, give it more, then report them."""
         child.ready = child.ready or (not child.dismissed and any(frame.kind == READY for frame in frames))
         outcomes = [o for frame in frames if frame.kind == OUTCOMES for o in unpack_outcomes(frame, child.pid)]

@@ -19,7 +19,6 @@ from bootsteps_pool_processes.load import Load, WideLoad
 from bootsteps_pool_processes.nature import Nature
 from bootsteps_pool_processes.nursery import Nursery
 from bootsteps_pool_processes.recycle import NEVER, Recycling
-from bootsteps_pool_processes.serial import REPORT_MOST
 from bootsteps_pool_processes.shared import Claims, Slot, memory
 
 __all__ = ["Child"]
@@ -127,8 +126,7 @@ class Child:
         """Write jobs that are on its load by now. What the socket does not take waits for `flush`."""
         self.given += len(jobs)
         self._claims.offer(job.seq for job in jobs)  # before the jobs, which are worth nothing without
-        for at in range(0, len(jobs), REPORT_MOST):
-            self._unsent += pack_jobs(jobs[at : at + REPORT_MOST])
+        self._unsent += pack_jobs(jobs)
         self.flush()
 
     def flush(self) -> bool:
@@ -166,7 +164,7 @@ class Child:
         self.inbox.feed(scratch[:size])
         return size > 0
 
-    def drain(self, scratch: memoryview) -> list[Frame]:
+    def drain(self, scratch: memoryview) -> list[Frame[bytes]]:
         """Read all that it has said."""
         with suppress(BlockingIOError):
             while self.receive(scratch):

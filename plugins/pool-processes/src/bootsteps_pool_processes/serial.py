@@ -7,10 +7,11 @@ import time
 from collections import deque
 
 from bootsteps import Runner
-from bootsteps_pool_processes.frames import LEAVING, Inbox, Record, pack, pack_outcomes, reason, unpack_jobs
+from bootsteps_pool_processes.frames import LEAVING, Record, pack, pack_outcomes, reason, unpack_jobs
 from bootsteps_pool_processes.limits import run_limited
 from bootsteps_pool_processes.nature import Equipment
 from bootsteps_pool_processes.recycle import Share
+from bootsteps_pool_processes.tray import Tray
 
 __all__ = ["REPORT_MOST", "serial"]
 
@@ -34,8 +35,9 @@ class _Work:
         self._slot = equipment.slot
         self._runner = runner
         self._share = Share(equipment.recycling)
-        self._inbox = Inbox()
-        self._queue: deque[tuple[int, bytes, float]] = deque()
+        self._tray = Tray()
+        #: Of the tray, which is filled again only when all of them are gone.
+        self._queue: deque[tuple[int, memoryview, float]] = deque()
         #: The job that was claimed last, if it was not the next in the queue.
         self._token: int | None = None
         self._done: list[Record] = []
@@ -48,7 +50,7 @@ class _Work:
             started = time.monotonic()
             self._slot.begin(seq, started)  # before the claim: what is claimed and not reported is in the slot
             if self._claim(seq):
-                self._execute(seq, payload, soft_limit_s, started)
+                self._execute(seq, bytes(payload), soft_limit_s, started)
                 why = self._share.used_up()
                 if why is not None:  # what was not claimed is taken back by the pool
                     self._report()
@@ -101,14 +103,13 @@ class _Work:
         """Wait for jobs; False when there will be none. Does not wait with anything unreported."""
         while not self._queue:
             try:
-                data = self._socket.recv(1 << 16, socket.MSG_DONTWAIT if self._done else 0)
+                more = self._tray.receive(self._socket, socket.MSG_DONTWAIT if self._done else 0)
             except BlockingIOError:
                 self._report()
                 continue
-            if not data:
+            if not more:
                 self._report()
                 return False
-            self._inbox.feed(data)
-            for frame in self._inbox.frames():
+            for frame in self._tray.frames():
                 self._queue.extend(unpack_jobs(frame))
         return True
