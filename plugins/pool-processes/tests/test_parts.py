@@ -28,7 +28,7 @@ from bootsteps_pool_processes.tray import SIZE, Tray
 @pytest.mark.parametrize("cut", [1, 7, 13, 64, 100_000])
 def test_frames_come_out_whole_however_they_are_cut(cut: int) -> None:
     jobs = [Job(0, b""), Job(2**63, b"payload"), Job(7, b"x" * 1000, soft_time_limit_s=2.5)]
-    stream = pack_jobs(jobs) + pack_jobs(jobs[:1])
+    stream = b"".join(pack_jobs(jobs) + pack_jobs(jobs[:1]))
     inbox = Inbox()
     found: list[Frame[bytes]] = []
     for at in range(0, len(stream), cut):
@@ -43,7 +43,7 @@ def test_frames_come_out_whole_however_they_are_cut(cut: int) -> None:
 @pytest.mark.parametrize("cut", [1, 13, 5000, 100_000])
 def test_a_child_has_jobs_in_a_tray_which_is_as_large_as_the_largest_frame(cut: int) -> None:
     sizes = [0, 3000, *range(40), SIZE - 100, 5, 70_000, 8, 9000, 10, 11, 12]
-    stream = memoryview(pack_jobs([Job(seq, bytes([seq]) * size) for seq, size in enumerate(sizes)]))
+    stream = memoryview(b"".join(pack_jobs([Job(seq, bytes([seq]) * size) for seq, size in enumerate(sizes)])))
     assert len(stream) > 6 * SIZE
     theirs, mine = socket.socketpair()
     tray, found = Tray(), []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Generic, NamedTuple, TypeVar
 
 from bootsteps import Job, Outcome
@@ -32,6 +31,8 @@ JOBS_MOST = 8
 
 #: Kind, number of entries, bytes that follow.
 HEADER = struct.Struct("<BIQ")
+#: Of a job: seq, soft limit, length; of an outcome: seq, runtime, lost, length.
+JOB, OUTCOME, SEQ = struct.Struct("<QdQ"), struct.Struct("<Qd?Q"), struct.Struct("<Q")
 
 
 class Frame(NamedTuple, Generic[Body]):
@@ -54,30 +55,29 @@ class Record(NamedTuple):
     payload: bytes
 
 
-@cache
-def _table(entry: str, count: int) -> struct.Struct:
-    return struct.Struct("<" + entry * count)
-
-
 def pack(kind: int, count: int, *parts: bytes) -> bytes:
     """Return one frame."""
     return b"".join((HEADER.pack(kind, count, sum(map(len, parts))), *parts))
 
 
-def pack_jobs(jobs: Sequence[Job]) -> bytes:
-    """Return frames of jobs: in each a table of (seq, soft limit, length), then the payloads."""
-    if len(jobs) > JOBS_MOST:
-        return b"".join([pack_jobs(jobs[at : at + JOBS_MOST]) for at in range(0, len(jobs), JOBS_MOST)])
-    values = [value for job in jobs for value in (job.seq, capped(job.soft_time_limit_s), len(job.payload))]
-    return pack(JOBS, len(jobs), _table("QdQ", len(jobs)).pack(*values), *[job.payload for job in jobs])
+def pack_jobs(jobs: Sequence[Job]) -> list[bytes]:
+    """Return frames of jobs, in pieces: in each frame a table of (seq, soft limit, length), then the payloads."""
+    pieces: list[bytes] = []
+    for at in range(0, len(jobs), JOBS_MOST):
+        some = jobs[at : at + JOBS_MOST]
+        payloads = [job.payload for job in some]
+        table = [JOB.pack(job.seq, capped(job.soft_time_limit_s), len(job.payload)) for job in some]
+        size = len(some) * JOB.size + sum(map(len, payloads))
+        pieces.append(b"".join((HEADER.pack(JOBS, len(some), size), *table)))
+        pieces += payloads
+    return pieces
 
 
 def unpack_jobs(frame: Frame[Body]) -> list[tuple[int, Body, float]]:
     """Return (seq, payload, soft limit) of each job; a limit of 0 is none. A payload is a part of the frame's body."""
-    table = _table("QdQ", frame.entries)
-    values, at = table.unpack_from(frame.body), table.size
+    at = JOB.size * frame.entries
     jobs = []
-    for seq, soft_limit_s, size in zip(values[::3], values[1::3], values[2::3], strict=True):
+    for seq, soft_limit_s, size in JOB.iter_unpack(frame.body[:at]):
         jobs.append((seq, frame.body[at : at + size], soft_limit_s))
         at += size
     return jobs
@@ -85,16 +85,15 @@ def unpack_jobs(frame: Frame[Body]) -> list[tuple[int, Body, float]]:
 
 def pack_outcomes(records: Sequence[Record]) -> bytes:
     """Return a frame of records: a table of (seq, runtime, lost, length), then the payloads."""
-    values = [value for r in records for value in (r.seq, r.runtime, r.lost, len(r.payload))]
-    return pack(OUTCOMES, len(records), _table("Qd?Q", len(records)).pack(*values), *[r.payload for r in records])
+    table = [OUTCOME.pack(r.seq, r.runtime, r.lost, len(r.payload)) for r in records]
+    return pack(OUTCOMES, len(records), *table, *[r.payload for r in records])
 
 
 def unpack_outcomes(frame: Frame[bytes], pid: int) -> list[Outcome]:
     """Return the outcomes that the child `pid` reports."""
-    table = _table("Qd?Q", frame.entries)
-    values, at = table.unpack_from(frame.body), table.size
+    at = OUTCOME.size * frame.entries
     outcomes = []
-    for seq, runtime, lost, size in zip(values[::4], values[1::4], values[2::4], values[3::4], strict=True):
+    for seq, runtime, lost, size in OUTCOME.iter_unpack(frame.body[:at]):
         payload = frame.body[at : at + size]
         at += size
         if lost:
@@ -106,12 +105,12 @@ def unpack_outcomes(frame: Frame[bytes], pid: int) -> list[Outcome]:
 
 def pack_end(seqs: Sequence[int]) -> bytes:
     """Return a frame that ends these jobs."""
-    return pack(END, len(seqs), _table("Q", len(seqs)).pack(*seqs))
+    return pack(END, len(seqs), *map(SEQ.pack, seqs))
 
 
 def unpack_end(frame: Frame[bytes]) -> tuple[int, ...]:
     """Return the jobs to be ended."""
-    return _table("Q", frame.entries).unpack_from(frame.body)
+    return tuple(seq for (seq,) in SEQ.iter_unpack(frame.body))
 
 
 def reason(what: str, exc: BaseException) -> bytes:

@@ -23,6 +23,9 @@ from bootsteps_pool_processes.shared import Claims, Slot, memory
 
 __all__ = ["Child"]
 
+#: So many pieces the system takes at once (IOV_MAX).
+PIECES_MOST = 1024
+
 
 class Child:
     """A child process with its socket, its claims and what it was given. Making one starts it. Loop thread only."""
@@ -126,7 +129,21 @@ class Child:
         """Write jobs that are on its load by now. What the socket does not take waits for `flush`."""
         self.given += len(jobs)
         self._claims.offer(job.seq for job in jobs)  # before the jobs, which are worth nothing without
-        self._unsent += pack_jobs(jobs)
+        self._write(pack_jobs(jobs))
+
+    def _write(self, pieces: Sequence[bytes]) -> None:
+        """Write, without a copy if the socket takes it all; what it does not take waits for `flush`."""
+        sent = 0
+        if not self._unsent and len(pieces) <= PIECES_MOST:
+            try:
+                sent = self._socket.sendmsg(pieces)
+            except BlockingIOError:
+                pass
+            except OSError:  # it is dead, and will be noticed
+                return
+            if sent == sum(map(len, pieces)):
+                return
+        self._unsent += b"".join(pieces)[sent:]
         self.flush()
 
     def flush(self) -> bool:
