@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from bootsteps.errors import SettingError
 from bootsteps_tasks.backend import answers
@@ -147,6 +146,8 @@ def zone_of(conf: Settings) -> tzinfo:
     name = conf["timezone"]
     if not name:
         return UTC if conf["enable_utc"] else datetime.now().astimezone().tzinfo or UTC
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # with what it asks sysconfig, 0.3 MiB: few name a zone
+
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as exc:

@@ -82,6 +82,13 @@ class Connection(pyamqp.Connection):
         #: Channels with acknowledgements that were not sent.
         self.unsent: set[Channel] = set()
 
+    def Transport(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - py-amqp's name
+        """Return what py-amqp connects by."""
+        made = super().Transport(*args, **kwargs)
+        if made.host.isascii():  # for a text Python imports the tables of IDNA and of Unicode, half a megabyte
+            made.host = made.host.encode()
+        return made
+
     def connect(self, callback: Any = None) -> Any:
         self._buf, self._pos = b"", 0
         self._held.clear()
