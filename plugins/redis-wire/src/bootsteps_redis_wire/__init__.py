@@ -10,7 +10,7 @@ from bootsteps_redis_wire.errors import (
     Refused,
     ServerSilent,
 )
-from bootsteps_redis_wire.wire import Command
+from bootsteps_redis_wire.wire import Command, Push
 
 __all__ = [
     "Address",
@@ -19,6 +19,7 @@ __all__ = [
     "ConnectionLost",
     "NoScript",
     "NotAdmitted",
+    "Push",
     "ReadOnly",
     "RedisError",
     "Refused",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 import struct
 import threading
@@ -82,7 +83,7 @@ class Connection(pyamqp.Connection):
         #: Channels with acknowledgements that were not sent.
         self.unsent: set[Channel] = set()
 
-    def Transport(self, *args: Any, **kwargs: Any) -> Any:  # noqa: N802 - py-amqp's name
+    def Transport(self, *args: Any, **kwargs: Any) -> Any:
         """Return what py-amqp connects by."""
         made = super().Transport(*args, **kwargs)
         if made.host.isascii():  # for a text Python imports the tables of IDNA and of Unicode, half a megabyte
@@ -92,7 +93,10 @@ class Connection(pyamqp.Connection):
     def connect(self, callback: Any = None) -> Any:
         self._buf, self._pos = b"", 0
         self._held.clear()
-        return super().connect(callback)
+        answer = super().connect(callback)
+        self._incoming = select.poll()
+        self._incoming.register(self.transport.sock, select.POLLIN)
+        return answer
 
     # -- write
 
@@ -225,6 +229,8 @@ class Connection(pyamqp.Connection):
 
     def hear(self) -> None:
         """Deal with what was received, without waiting. Delivers nothing."""
+        if self._pos == len(self._buf) and not self.ssl and self.connected and not self._incoming.poll(0):
+            return  # as before nearly each message that is published alone; to find that out by EAGAIN takes longer
         with self.answers_only():
             while self.receive() or self._pos < len(self._buf):
                 if not self.dispatch():
