@@ -25,7 +25,7 @@ from bootsteps_redis_wire import (
     exchange,
     script_name,
 )
-from bootsteps_redis_wire.wire import Push, Reader, pack
+from bootsteps_redis_wire.wire import Reader, pack
 
 
 def reader(data: bytes, step: int = 1 << 20) -> Reader:
@@ -54,13 +54,6 @@ def test_answers_are_read_however_they_are_torn(step: int) -> None:
     assert (found[8], found[9], answers.buffered) == (b"x" * 200_000, 7, False)
     with pytest.raises(ConnectionLost, match="closed"):
         answers.read()
-
-
-def test_what_a_server_says_unasked_is_told_from_its_answers() -> None:
-    answers = reader(b">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*2\r\n_\r\n$1\r\nx\r\n")
-    told, answer = answers.read(), answers.read()
-    assert (type(told), told) == (Push, [b"subscribe", b"a", 1])
-    assert (type(answer), answer) == (list, [None, b"x"])
 
 
 def test_errors_are_told_apart() -> None:

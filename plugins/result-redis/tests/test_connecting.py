@@ -7,7 +7,6 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,24 +30,16 @@ def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Pat
     files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
     openssl = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject, *files]
     subprocess.run(openssl, check=True, capture_output=True)
-    port = free_port()
+    port, plain = free_port(), free_port()
+    words = ["--port", str(plain), "--bind", "127.0.0.1", "--save", "", "--unixsocket", str(folder / "s")]
     tls = ["--tls-port", str(port), "--tls-auth-clients", "no"]
     for name in ("cert", "key"):
         tls += [f"--tls-{name}-file", str(folder / f"{name}.pem")]
-    with running(folder, "--unixsocket", str(folder / "s"), *tls):
-        yield port, folder
-
-
-@contextmanager
-def running(folder: Path, *words: str) -> Iterator[int]:
-    """A server with these options; yields its port."""
-    port, log = free_port(), folder / "redis.log"
-    usual = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    server = [spawn(["redis-server", *usual, *words], log)]
+    server = [spawn(["redis-server", *words, *tls, "--dir", str(folder)], folder / "redis.log")]
     try:
         ours = f"process_id:{server[0].pid}\r\n".encode()
-        until_ready(server, log, 20.0, lambda: ours in ask(port, b"INFO server\r\n"))
-        yield port
+        until_ready(server, folder / "redis.log", 20.0, lambda: ours in ask(plain, b"INFO server\r\n"))
+        yield port, folder
     finally:
         stop(server)
 
@@ -62,17 +53,6 @@ def use(url: str) -> None:
         backend.forget("a")
     finally:
         backend.close()
-
-
-def test_a_server_older_than_6_is_used(tmp_path: Path) -> None:
-    """It does not know RESP3, nor the command that asks for it."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed; try: apt-get install redis-server")
-    with running(tmp_path, "--rename-command", "HELLO", "") as port:
-        use(f"redis://127.0.0.1:{port}/2")
-        told = ask(port, b"INFO commandstats\r\n")
-        assert b"cmdstat_subscribe" in told
-        assert b"cmdstat_hello" not in told
 
 
 def test_tls_is_spoken_and_certificates_are_checked(private: tuple[int, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from bootsteps_redis_wire.errors import (
     Refused,
     ServerSilent,
 )
-from bootsteps_redis_wire.wire import Command, Push
+from bootsteps_redis_wire.wire import Command
 
 __all__ = [
     "Address",
@@ -19,7 +19,6 @@ __all__ = [
     "ConnectionLost",
     "NoScript",
     "NotAdmitted",
-    "Push",
     "ReadOnly",
     "RedisError",
     "Refused",

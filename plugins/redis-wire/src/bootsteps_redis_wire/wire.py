@@ -1,7 +1,4 @@
-"""Redis's protocol: RESP2, and of RESP3 what greetings, keys and channels are answered with.
-
-See https://redis.io/docs/reference/protocol-spec.
-"""
+"""Redis's protocol: RESP2, and of RESP3 what a greeting is answered with. See https://redis.io/docs/reference/protocol-spec."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import Any
 
 from bootsteps_redis_wire.errors import ConnectionLost, refusal
 
-__all__ = ["Command", "Push", "Reader", "pack"]
+__all__ = ["Command", "Reader", "pack"]
 
 #: A command and its arguments: texts, bytes and numbers.
 Command = Sequence[Any]
@@ -41,10 +38,6 @@ def _encoded(word: Any) -> bytes:
     raise TypeError(f"Redis takes text, bytes and numbers, not {word!r}")
 
 
-class Push(list[Any]):
-    """What a server says unasked in RESP3: a message of a channel, or that one is listened to."""
-
-
 class Reader:
     """Reads answers from what `receive(n)` returns: some bytes, n at most, none when there will be no more."""
 
@@ -73,12 +66,8 @@ class Reader:
                 return None if size < 0 else [self.read() for _ in range(size)]
             if kind == b":":
                 return int(rest)
-            if kind == b">":
-                return Push([self.read() for _ in range(int(rest))])
             if kind == b"%":
                 return {self.read(): self.read() for _ in range(int(rest))}
-            if kind == b"_":
-                return None
         except ValueError:
             kind = b""
         if kind == b"+":

@@ -163,19 +163,17 @@ class RedisBackend:
         listens = False
         try:
             with self._connections.get().subscriptions.lend(keys) as subscription:
-                found = self._ready_of(subscription.watch(keys))
+                found = _ready(self._read(subscription.watch(keys)))
                 listens = True
                 while not found and (left := until - monotonic()) > 0:
-                    found = self._ready_of(subscription.receive(left))
+                    metas = map(self._decode, subscription.receive(left))
+                    found = _ready({meta["task_id"]: meta for meta in metas})
                 subscription.unwatch([self._prefix + task_id for task_id in found])
             return found
         except ConnectionLost:
             if listens:
                 return None
             raise
-
-    def _ready_of(self, values: Iterable[bytes]) -> dict[str, dict[str, Any]]:
-        return _ready({meta["task_id"]: meta for meta in map(self._decode, values)})
 
     def _decode(self, value: bytes) -> dict[str, Any]:
         return decode_meta(value, self._serializer, self._accept)

@@ -24,9 +24,7 @@ SCHEME = "sentinel://"
 SENTINELS_PORT = 26379
 
 
-def borrowed(
-    url: str, timeouts: Mapping[str, float], options: Mapping[str, Any]
-) -> tuple[Callable[[int], Wire], float]:
+def borrowed(url: str, timeouts: Mapping[str, float], options: Mapping[str, Any]) -> tuple[Callable[[], Wire], float]:
     """Return what makes connections, and the seconds that their server may take. Raises ValueError, TypeError."""
     if url.startswith(SCHEME):
         place, sentinels = _split(url)
@@ -43,7 +41,7 @@ def borrowed(
         make()  # does not connect; knows its parameters
     except RedisError as exc:
         raise ValueError(str(exc)) from exc
-    return lambda protocol: Borrowed(make()), float(parameters["socket_timeout"])
+    return lambda: Borrowed(make()), float(parameters["socket_timeout"])
 
 
 def parameters_of(url: str, timeouts: Mapping[str, float]) -> dict[str, Any]:

@@ -49,8 +49,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 class Server(NamedTuple):
     """A server, as a URL names it."""
 
-    #: Makes a connection that is not connected yet; takes the number of the protocol, of which redis-py's heed 2 only.
-    connection: Callable[[int], Wire]
+    #: Makes a connection that is not connected yet.
+    connection: Callable[[], Wire]
     #: Seconds within which it answers.
     timeout_s: float
 
@@ -124,7 +124,7 @@ class Connections:
     def __init__(self, server: Server) -> None:
         self._make = server.connection
         self._idle: list[Wire] = []
-        self.subscriptions = Subscriptions(server.connection, server.timeout_s, lambda keys: self.call("MGET", *keys))
+        self.subscriptions = Subscriptions(self._connected, server.timeout_s)
 
     def call(self, *command: Any) -> Any:
         """Return the answer to one command. Raises `bootsteps_redis_wire.RedisError`."""
@@ -158,7 +158,7 @@ class Connections:
         return run_script(self.call, text, keys, arguments)
 
     def _connected(self) -> Wire:
-        made = self._make(2)
+        made = self._make()
         made.connect()
         return made
 

@@ -9,11 +9,9 @@ from threading import Lock
 from time import monotonic
 from typing import Any
 
-from bootsteps_redis_wire import Command, Connection, NotAdmitted, Push, ServerSilent, Wire
+from bootsteps_redis_wire import Command, ServerSilent, Wire
 
 __all__ = ["CHUNK", "Subscription", "Subscriptions", "chunks"]
-
-Read = Callable[[Sequence[str]], list[bytes | None]]
 
 #: Channels or keys in one command: more would keep the server from its other clients.
 CHUNK = 2_000
@@ -35,14 +33,10 @@ def chunks(items: Iterable[str]) -> Iterator[list[str]]:
 class Subscription:
     """One connection that listens. One thread at a time. After an error it is closed, not repaired."""
 
-    def __init__(self, connection: Wire, timeout_s: float, read: Read | None) -> None:
-        """The server takes `timeout_s` seconds for an answer at most.
-
-        `read(keys)` returns what they hold, by another connection: None if this one speaks RESP3 and can be asked, too.
-        """
+    def __init__(self, connection: Wire, timeout_s: float) -> None:
+        """The server takes `timeout_s` seconds for an answer at most."""
         self._connection = connection
         self._timeout_s = timeout_s
-        self._read = read
         #: Channels of which nothing can be missed: what they said before is known to who watches.
         self.watched: set[str] = set()
         #: No longer watched, and not told to the server yet.
@@ -50,32 +44,20 @@ class Subscription:
         self._arrived: list[tuple[str, bytes]] = []
         self.used_at = monotonic()
 
-    def watch(self, channels: set[str]) -> list[bytes]:
-        """Listen to these and no others. Returns what the keys of those that are new hold; what comes then is heard."""
+    def watch(self, channels: set[str]) -> set[str]:
+        """Listen to these and no others. Returns those that are new; the server confirmed them."""
         new = channels - self.watched
         self.unwatch(self.watched - channels)
         left = self._leave()
         if left and not new:
             self._connection.send(*left)
-        values: list[bytes | None] = []
         for chunk in chunks(new):
-            values += self._subscribe(left, chunk)
-            left = []
+            self._connection.send(*left, ("SUBSCRIBE", *chunk))
+            left, confirmed = [], 0
+            while confirmed < len(chunk):
+                confirmed += self._take() == b"subscribe"
         self.watched |= new
-        return [value for value in values if value is not None]
-
-    def _subscribe(self, left: Sequence[Command], names: list[str]) -> Sequence[bytes | None]:
-        """Have the server confirm that it will tell of these, and return what their keys hold after that."""
-        look = [("MGET", *names)] if self._read is None else []
-        self._connection.send(*left, ("SUBSCRIBE", *names), *look)
-        confirmed = 0
-        while confirmed < len(names):
-            confirmed += self._take() == b"subscribe"
-        if self._read is not None:
-            return self._read(names)
-        while not isinstance(values := self._take(), list):
-            pass  # messages
-        return values
+        return new
 
     def unwatch(self, channels: Iterable[str]) -> None:
         """Listen to these no more. Of a few the server is told later: who has a result shall not wait for that."""
@@ -110,11 +92,8 @@ class Subscription:
         self._connection.close()
 
     def _take(self) -> Any:
-        """Read one answer. Returns its kind if it is of a channel, else itself."""
-        answer = self._connection.receive()
-        if self._read is None and not isinstance(answer, Push):
-            return answer
-        kind, *rest = answer
+        """Read one answer. Returns its kind."""
+        kind, *rest = self._connection.receive()
         if kind == b"message":
             self._arrived.append((rest[0].decode(), rest[1]))
         return kind
@@ -128,38 +107,21 @@ class Subscription:
 class Subscriptions:
     """Lends subscriptions to threads, each to the one that left it with its channels. Safe from any thread."""
 
-    def __init__(self, make: Callable[[int], Wire], timeout_s: float, read: Read) -> None:
-        """`make(protocol)` makes a connection, which may not be able to do more than RESP2."""
-        self._make, self._timeout_s, self._read = make, timeout_s, read
-        #: The number of the protocol that the server knows.
-        self._protocol = 3
+    def __init__(self, connect: Callable[[], Wire], timeout_s: float) -> None:
+        self._connect, self._timeout_s = connect, timeout_s
         self._lock = Lock()
         self._idle: list[Subscription] = []
 
     @contextmanager
     def lend(self, channels: set[str]) -> Iterator[Subscription]:
         """Lend one for these channels. After an error its connection is closed."""
-        subscription = self._find(channels) or self._open()
+        subscription = self._find(channels) or Subscription(self._connect(), self._timeout_s)
         try:
             yield subscription
         except BaseException:
             subscription.close()
             raise
         self._keep(subscription)
-
-    def _open(self) -> Subscription:
-        """Connect, by RESP3 if the server lets us: then it is asked to listen and to look in one round trip."""
-        made = self._make(self._protocol)
-        try:
-            made.connect()
-        except NotAdmitted:
-            if self._protocol == 2:
-                raise
-            self._protocol = 2  # it is older than 6; if that is not the reason, it says so again
-            made = self._make(2)
-            made.connect()
-        asks = self._protocol == 3 and isinstance(made, Connection)
-        return Subscription(made, self._timeout_s, None if asks else self._read)
 
     def close(self) -> None:
         """Close those that nobody uses."""
