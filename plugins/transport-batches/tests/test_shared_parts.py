@@ -47,6 +47,7 @@ class Shelf:
 
 class Carrier(Turns):
     def __init__(self, *stocks: int) -> None:
+        super().__init__()
         self.said: list[str] = []
         self.channels = [Shelf(name, stock, self.said) for name, stock in zip("abc", stocks, strict=False)]
 

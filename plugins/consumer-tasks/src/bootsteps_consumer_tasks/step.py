@@ -57,6 +57,7 @@ from bootsteps_consumer_tasks.settings import (
 from bootsteps_tasks.settings import ETA_HORIZON
 
 if TYPE_CHECKING:
+    from bootsteps import Hub
     from bootsteps_consumer_tasks.ledger import Ledger
     from bootsteps_consumer_tasks.queues import TaskQueues
     from bootsteps_consumer_tasks.revoked import Revoked
@@ -216,15 +217,29 @@ class Tasks(Step):
             consumer.get(TIMER), intake.lines, window,
         )  # fmt: skip
         consumer.on_stop(self._handover.stop)
-        hub = consumer.get(HUB)
-        hub.on_tick.add(self._handover)
-        consumer.on_stop(lambda: hub.on_tick.discard(self._handover))
+        self._hand_over_from(consumer.get(HUB), consumer.get(CONNECTION).transport)
+        consumer.on_stop(self._stop_handing_over)
         keep_lease = getattr(consumer.get(CONNECTION).transport, "keep_lease", None)
         if keep_lease is not None and getattr(pool, "runs_in_loop", False):
             keep_lease(in_thread=True)
         task_consumer.consume()
         self._follow(consumer, queues, task_consumer)
         consumer.log.info("consuming from %s", ", ".join(queue.name for queue in queues))
+
+    def _hand_over_from(self, hub: Hub, transport: Any) -> None:
+        """Hand over at the end of each turn; and where the transport tells that it has delivered, at once.
+
+        What else has its turn first, other connections and timers, took longer than the hand-over.
+        """
+        after_delivery = getattr(transport, "after_delivery", [])
+        after_delivery.append(self._handover)
+        hub.on_tick.add(self._handover)
+
+        def stop() -> None:
+            hub.on_tick.discard(self._handover)
+            after_delivery.clear()
+
+        self._stop_handing_over = stop
 
     def _usual(self) -> int:
         """The prefetch limit as the setting says it."""
@@ -282,7 +297,7 @@ class Tasks(Step):
 
     def close(self, consumer: ConsumerView) -> None:
         """Take no more messages, and give back those that the pool does not have."""
-        consumer.get(HUB).on_tick.discard(self._handover)
+        self._stop_handing_over()
         self._cancel(consumer)
         given_back, running = self._intake.close(), _ledger(consumer).active()
         consumer.log.info("given back before their start: %d; still running: %d", given_back, running)

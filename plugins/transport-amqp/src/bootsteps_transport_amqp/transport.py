@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -35,11 +36,13 @@ class Transport(pyamqp.Transport, metaclass=Named):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._loop: Turn | None = None
+        #: Called on a loop when all that had come was delivered.
+        self.after_delivery: list[Callable[[], object]] = []
 
     def register_with_event_loop(self, connection: AmqpConnection, loop: Any) -> None:
         """Deliver on kombu's loop, and write once for each of its turns."""
         self.unregister_from_event_loop(connection, loop)
-        self._loop = Turn(connection, loop)
+        self._loop = Turn(connection, loop, self.after_delivery)
 
     def unregister_from_event_loop(self, connection: AmqpConnection, loop: Any) -> None:
         """Leave the loop."""
@@ -71,8 +74,9 @@ class SSLTransport(Transport):
 class Turn:
     """What a connection does in each turn of a loop: delivers what came, then writes what is to be sent."""
 
-    def __init__(self, connection: AmqpConnection, hub: Any) -> None:
+    def __init__(self, connection: AmqpConnection, hub: Any, after_delivery: Sequence[Callable[[], object]]) -> None:
         self._connection = connection
+        self._after_delivery = after_delivery
         self._hub = hub
         self._pid = os.getpid()
         self._fd = connection.sock.fileno()
@@ -112,6 +116,8 @@ class Turn:
         connection.dispatch()
         while connection.ssl and connection.connected and connection.receive():
             connection.dispatch()  # the poller does not see what TLS has read ahead
+        for call in self._after_delivery:
+            call()
 
     def _on_tick(self) -> None:
         """Deliver what an answer that was waited for left unread, and write."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 __all__ = ["Turns"]
@@ -32,6 +32,19 @@ class Turns:
 
     channels: Sequence[Reserving]
     _next_channel: int = 0
+    #: It is too late to shorten the loop's sleep by a timer.
+    _in_tick = False
+
+    def __init__(self) -> None:
+        #: Called on a loop when all that had come was delivered.
+        self.after_delivery: list[Callable[[], object]] = []
+
+    def _hand_on(self) -> None:
+        """Let those go on for whom something was delivered: what they acknowledge waits for the next reservation."""
+        in_tick, self._in_tick = self._in_tick, False
+        for call in self.after_delivery:
+            call()
+        self._in_tick = in_tick
 
     def _deliver_one(self) -> bool:
         # Starting with another channel each time, so that none starves the others.

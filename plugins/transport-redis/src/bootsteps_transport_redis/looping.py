@@ -50,6 +50,7 @@ class Looping(Turns):
         def _hear_waker(self) -> None: ...
 
     def __init__(self) -> None:
+        super().__init__()
         self._hub: Any = None
         self._hub_pid = 0
         self._readers: dict[int, Any] = {}
@@ -57,7 +58,6 @@ class Looping(Turns):
         self._bell: tuple[int, int] | None = None
         self._rung = False
         self._eager = False  # the next turn reserves even where little of the window is free
-        self._in_tick = False
         #: When the oldest acknowledgement was made that the server does not know of; None if it knows all.
         self.settled_since: float | None = None
 
@@ -139,6 +139,8 @@ class Looping(Turns):
         if not self._buffered():
             self._reserve(eager)
         delivered = self._deliver_all()
+        if delivered:
+            self._hand_on()
         if self._hub is None:
             return  # a consumer closed the connection
         if self.settled_since is not None and (eager or "flush" not in self._timers):
@@ -147,7 +149,7 @@ class Looping(Turns):
         self._read_from_all()
         if self.waker.blind and "look" not in self._timers:
             self._timers["look"] = self._hub.call_later(self.POLL_S, self._on_time_to_look)
-        if delivered or self._buffered() or self._wants():
+        if self._buffered() or self._wants() or (delivered and not self.after_delivery):
             self.wake_soon()  # others may have had their turn before us, and what we delivered is for them
 
     def wake_soon(self) -> None:

@@ -49,6 +49,7 @@ class Transport(Turns, virtual.Transport):
     client: Any
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
+        Turns.__init__(self)
         self.client = client
         self.channels = []
         self._used_channel_ids = array("H")
@@ -60,7 +61,6 @@ class Transport(Turns, virtual.Transport):
         self._due_at: float | None = None  # what the timer "due" waits for
         self._reaped_at = 0.0
         self._eager = False  # the next turn reserves even where little of the window is free
-        self._in_tick = False
         self._generation = 0
         self._ended: Any = None
 
@@ -200,8 +200,11 @@ class Transport(Turns, virtual.Transport):
         eager, self._eager = self._eager, False
         if not self._buffered():
             self._reserve(eager)
+        delivered = False
         while self._deliver_one():
-            pass
+            delivered = True
+        if delivered:
+            self._hand_on()
         if self._hub is None:
             return  # a consumer closed the connection
         if self.broker.settled_since and "flush" not in self._timers:
