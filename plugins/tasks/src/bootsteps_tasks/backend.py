@@ -8,7 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 from bootsteps.errors import MissingRequirement, WrongType
-from bootsteps_tasks.content import content_types
+from bootsteps_tasks.content import content_types, is_plain_json, plain_json
 from bootsteps_tasks.encoding import serialized
 from bootsteps_tasks.places import default_url, installed, load_scheme, mask_url, scheme_of, unknown_scheme
 from bootsteps_tasks.remote import exception_from_meta, exception_to_meta
@@ -193,12 +193,16 @@ def encode(value: Any, serializer: str) -> bytes:
 
 def decode(payload: bytes | str, serializer: str, accept: Collection[str]) -> Any:
     """Return the value. Raises kombu's `ContentDisallowed` for a serializer not in `accept`, else `DecodeError`."""
+    accepted = content_types(accept if type(accept) is frozenset else frozenset(accept))
+    if serializer == "json" and "application/json" in accepted and is_plain_json(payload, "utf-8"):
+        with suppress(ValueError, RecursionError):  # kombu says what is wrong with it
+            return plain_json(payload.decode())
     from kombu.serialization import loads, registry
 
     content_type, encoding = registry.name_to_type[serializer], "utf-8"
     if content_type in ("application/x-python-serialize", "application/x-msgpack"):
         encoding = "binary"
-    return loads(payload, content_type, encoding, accept=content_types(frozenset(accept)), force=True)
+    return loads(payload, content_type, encoding, accept=accepted, force=True)
 
 
 def encode_result(found: Mapping[str, Any], serializer: str) -> tuple[Mapping[str, Any], bytes]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
-from bootsteps_tasks.content import content_types
+from bootsteps_tasks.content import content_types, is_plain_json, plain_json
 from bootsteps_tasks.encoding import EMPTY_EMBED, aware
 from bootsteps_tasks.errors import InvalidMessage
 from bootsteps_tasks.repr import bounded_repr
@@ -215,34 +213,14 @@ def decode(
     if content_type not in allowed:
         raise InvalidMessage(f"content type {content_type!r} is not among accept_content {sorted(accept)}")
     try:
-        if not compression and content_type == "application/json" and type(body) is bytes and _is_plain(body, encoding):
-            return _plain_json(body.decode())
+        if not compression and content_type == "application/json" and is_plain_json(body, encoding):
+            return plain_json(body.decode())
         return _loads(body, content_type, encoding, compression, allowed)
     except InvalidMessage:
         raise
     except Exception as exc:
         # Whatever a decompressor or deserializer raises for bytes that are not its own.
         raise InvalidMessage(f"the body cannot be decoded as {content_type}: {exc}") from exc
-
-
-_plain_json = json.JSONDecoder().decode
-
-
-def _is_plain(body: bytes, encoding: str) -> bool:
-    """Whether kombu would do no more than decode JSON: it replaces the objects that say their `__type__`."""
-    if not body or encoding not in ("utf-8", "UTF-8") or b"__type__" in body:
-        return False
-    decoders, kombus = _json_decoders()
-    return decoders.get("application/json") is kombus  # nobody has registered another
-
-
-@cache
-def _json_decoders() -> tuple[Mapping[str, Any], Any]:
-    """Return kombu's decoders by content type, as they are at any time, and its own one for JSON."""
-    from kombu.serialization import registry
-    from kombu.utils.json import loads
-
-    return registry._decoders, loads
 
 
 def _loads(body: Any, content_type: str, encoding: str, compression: str | None, allowed: Collection[str]) -> Any:

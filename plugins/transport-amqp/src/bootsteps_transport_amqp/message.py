@@ -13,12 +13,17 @@ __all__ = ["Message"]
 class Message(KombuMessage):
     """A delivered message that is not compressed; `body` is bytes, as it was published."""
 
+    #: kombu's, of each message; what most never have stands here.
+    errors: Any = None
+    accept: Any = None
+    _decoded_cache: Any = None
+    _state: Any = "RECEIVED"
+
     def __init__(
         self, body: bytes, channel: Any, delivery_tag: int, delivery_info: dict[str, Any], properties: dict[str, Any],
         headers: dict[str, Any],
     ) -> None:  # fmt: skip
         # What kombu does, one call and some questions shorter.
-        self.errors: list[Any] = []
         self.channel = channel
         self.delivery_tag = delivery_tag
         self.content_type = properties.get("content_type")
@@ -26,7 +31,4 @@ class Message(KombuMessage):
         self.delivery_info = delivery_info
         self.headers = headers
         self.properties = properties
-        self._decoded_cache = None
-        self._state = "RECEIVED"
-        self.accept = None
         self.body = body

@@ -34,6 +34,8 @@ CONTENT_TYPE, ENCODING, HEADERS, MODE, PRIORITY, TIMESTAMP = 0x8000, 0x4000, 0x2
 BEFORE = ((CONTENT_TYPE, "content_type"), (ENCODING, "content_encoding"))
 BETWEEN = ((0x0400, "correlation_id"), (0x0200, "reply_to"), (0x0100, "expiration"), (0x0080, "message_id"))
 AFTER = ((0x0020, "type"), (0x0010, "user_id"), (0x0008, "app_id"), (0x0004, "cluster_id"))
+#: What Celery's messages have, and ours: the first five of them, `correlation_id` and `reply_to`.
+CELERYS = 0xFE00
 #: The last bit says that there are more than we know.
 UNKNOWN = 0x0003
 #: Exchanges and routing keys that are remembered.
@@ -117,22 +119,35 @@ class Deliveries:
             if after > end:
                 raise Unusual
             headers, pos = self._tables.read(buf, pos, after), after
-        if flags & MODE:
-            found["delivery_mode"] = buf[pos]
-            pos += 1
-        if flags & PRIORITY:
-            found["priority"] = buf[pos]
-            pos += 1
-        if flags & 0x07FC:
-            pos = _texts(BETWEEN, buf, pos, flags, found)
-            if flags & TIMESTAMP:
-                found["timestamp"] = int.from_bytes(buf[pos : pos + 8])
-                pos += 8
-            if flags & 0x003C:
-                pos = _texts(AFTER, buf, pos, flags, found)
+        if flags == CELERYS:
+            found["delivery_mode"], found["priority"] = buf[pos], buf[pos + 1]
+            middle = pos + 3 + buf[pos + 2]
+            found["correlation_id"] = buf[pos + 3 : middle].decode()
+            pos = middle + 1 + buf[middle]
+            found["reply_to"] = buf[middle + 1 : pos].decode()
+        else:
+            pos = _others(buf, pos, flags, found)
         if pos != end:
             raise Unusual
         return found, headers
+
+
+def _others(buf: bytes, pos: int, flags: int, found: dict[str, Any]) -> int:
+    """Read the properties after the headers; return where they end."""
+    if flags & MODE:
+        found["delivery_mode"] = buf[pos]
+        pos += 1
+    if flags & PRIORITY:
+        found["priority"] = buf[pos]
+        pos += 1
+    if flags & 0x07FC:
+        pos = _texts(BETWEEN, buf, pos, flags, found)
+        if flags & TIMESTAMP:
+            found["timestamp"] = int.from_bytes(buf[pos : pos + 8])
+            pos += 8
+        if flags & 0x003C:
+            pos = _texts(AFTER, buf, pos, flags, found)
+    return pos
 
 
 def _texts(names: Any, buf: bytes, pos: int, flags: int, found: dict[str, Any]) -> int:
