@@ -47,7 +47,16 @@ class HandOver:
         self._lines.flush()  # before anything is said of what becomes of them
         for request in self._ledger.recalled():
             self._discard(request, "revoked")
+        if self._ledger.waits():
+            self._hand_over()
         self._adjust_prefetch()
+        if self._window is not None:
+            self._window.watch()
+        broken, self._broken = self._broken, None
+        if broken is not None:
+            raise broken
+
+    def _hand_over(self) -> None:
         ready: list[Request] = []
         limited = self._ledger.count(State.LIMITED)
         room = self._pool.free()
@@ -64,11 +73,6 @@ class HandOver:
             if self._settlement.starts is not None:
                 self._settlement.starts.watch(ready)
             self._settlement.submit([request.job() for request in ready])
-        if self._window is not None:
-            self._window.watch()
-        broken, self._broken = self._broken, None
-        if broken is not None:
-            raise broken
 
     def stop(self) -> None:
         """Wake the loop no more."""

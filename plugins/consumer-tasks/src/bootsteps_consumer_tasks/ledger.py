@@ -159,6 +159,10 @@ class Ledger:
         request.state = state
         self._counts[state] += 1
 
+    def waits(self) -> bool:
+        """Tell whether there are requests that may go to the pool now, or when their rate limit lets them."""
+        return bool(self._waiting) or self._counts[State.LIMITED] > 0
+
     def take(self, most: int) -> list[Request]:
         """Return the requests that go to the pool now, oldest first."""
         taken: list[Request] = []

@@ -118,8 +118,10 @@ class ProcessPool:
     def free(self) -> int:
         if self._closed:
             return 0
-        room = sum(child.load.room(self._times.typical) for child in self._ready())
-        return max(0, room - len(self._backlog))
+        typical, room = self._times.typical, -len(self._backlog)
+        for child in self._ready():
+            room += child.load.room(typical)
+        return max(0, room)
 
     def submit(self, jobs: Sequence[Job]) -> None:
         self._backlog.extend(jobs)
