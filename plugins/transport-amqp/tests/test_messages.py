@@ -91,6 +91,24 @@ def test_on_a_loop_a_thousand_are_settled_in_few_writes(
     until(lambda: left(peer, name) == 0)
 
 
+def test_who_goes_on_after_a_delivery_does_so_before_anybody_else_has_a_turn(
+    connect: Connect, peer: Any, name: str, hub: Any, until: Until
+) -> None:
+    peer.queue_declare(name, durable=True, auto_delete=False)
+    for number in range(3):
+        Producer(peer).publish(number, routing_key=name)
+    seen: list[Any] = []
+    with connect() as connection:
+        consume(connection.channel(), name, lambda message: seen.append(message.payload))
+        connection.transport.after_delivery.append(lambda: seen.append("after"))
+        connection.register_with_event_loop(hub)
+        hub.on_tick.add(lambda: seen.append("tick"))
+        until(lambda: 2 in seen, hub.run_once)
+    follows = {seen[at + 1] for at, what in enumerate(seen) if type(what) is int}
+    assert follows <= {1, 2, "after"}
+    assert "after" in follows
+
+
 def test_what_is_not_settled_comes_back_and_only_that(
     connect: Connect, peer: Any, name: str, hub: Any, until: Until
 ) -> None:

@@ -96,6 +96,26 @@ def test_what_the_dead_held_comes_back_in_order_and_counted(
     assert len(server.keys("_bootsteps.held.*")) == 1
 
 
+def test_who_goes_on_after_a_delivery_does_so_before_anybody_else_has_a_turn(
+    connect: Connect, hub: Any, turn: Turn, server: Any
+) -> None:
+    con, seen = connect(), list[Any]()
+    publish(con, *range(3))
+    con.register_with_event_loop(hub)
+    _, got = consume(con)
+
+    def go_on() -> None:
+        seen.append(len(got))
+        for message in got[-3:]:
+            message.ack()
+
+    con.transport.after_delivery.append(go_on)
+    hub.on_tick.add(lambda: seen.append("tick"))
+    turn(lambda: 3 in seen)
+    assert [what for what in seen if what != "tick"] == [3], "once for all three, and in that turn"
+    turn(lambda: server.hlen("unacked") == 0)
+
+
 def test_who_slept_for_too_long_is_told_and_cannot_settle_for_others(
     connect: Connect, server: Any, hub: Any, turn: Turn, drain: Drain
 ) -> None:

@@ -58,6 +58,29 @@ def rows(con: Connection) -> int:
     return count
 
 
+def test_who_goes_on_after_a_delivery_does_so_at_once(connect: Connect, hub: Hub) -> None:
+    con, seen = connect(), list[Any]()
+    for number in range(3):
+        con.Producer().publish(number, routing_key="q")
+
+    def take(message: Any) -> None:
+        got.append(message)
+        seen.append(message.payload)
+
+    def go_on() -> None:
+        seen.append("after")
+        for message in got:
+            message.ack()
+
+    got: list[Any] = []
+    con.Consumer([Queue("q")], on_message=take).consume()
+    con.transport.after_delivery.append(go_on)
+    con.register_with_event_loop(hub)
+    turn_until(hub, lambda: "after" in seen)
+    assert seen == [0, 1, 2, "after"]
+    turn_until(hub, lambda: rows(con) == 0)
+
+
 @pytest.mark.usefixtures("no_reaper")
 def test_the_loop_delivers_what_others_publish(connect: Connect, hub: Hub) -> None:
     con, other = connect(), connect()

@@ -237,7 +237,8 @@ class Tasks(Step):
 
         def stop() -> None:
             hub.on_tick.discard(self._handover)
-            after_delivery.clear()
+            if self._handover in after_delivery:
+                after_delivery.remove(self._handover)
 
         self._stop_handing_over = stop
 

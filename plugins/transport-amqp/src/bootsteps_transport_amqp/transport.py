@@ -113,16 +113,22 @@ class Turn:
         connection = self._connection
         if not connection.receive():
             return
-        connection.dispatch()
+        self._deliver()
         while connection.ssl and connection.connected and connection.receive():
-            connection.dispatch()  # the poller does not see what TLS has read ahead
-        for call in self._after_delivery:
-            call()
+            self._deliver()  # the poller does not see what TLS has read ahead
+
+    def _deliver(self) -> bool:
+        """Deliver what was received, then let those go on for whom it was; False if that was nothing."""
+        delivered = self._connection.dispatch()
+        if delivered:
+            for call in self._after_delivery:
+                call()
+        return delivered
 
     def _on_tick(self) -> None:
         """Deliver what an answer that was waited for left unread, and write."""
         connection = self._connection
-        while connection.has_unread and connection.connected and connection.dispatch():
+        while connection.has_unread and connection.connected and self._deliver():
             self._wake_soon()  # for others, who may have had their turn
         if connection.connected:
             connection.flush(eager=False)
