@@ -93,10 +93,7 @@ class Connection(pyamqp.Connection):
     def connect(self, callback: Any = None) -> Any:
         self._buf, self._pos = b"", 0
         self._held.clear()
-        answer = super().connect(callback)
-        self._incoming = select.poll()
-        self._incoming.register(self.transport.sock, select.POLLIN)
-        return answer
+        return super().connect(callback)
 
     # -- write
 
@@ -229,12 +226,23 @@ class Connection(pyamqp.Connection):
 
     def hear(self) -> None:
         """Deal with what was received, without waiting. Delivers nothing."""
-        if self._pos == len(self._buf) and not self.ssl and self.connected and not self._incoming.poll(0):
-            return  # as before nearly each message that is published alone; to find that out by EAGAIN takes longer
+        if self._is_quiet():
+            return
         with self.answers_only():
             while self.receive() or self._pos < len(self._buf):
                 if not self.dispatch():
                     break
+
+    def _is_quiet(self) -> bool:
+        """Nothing was received, as before nearly each message that is published alone: EAGAIN would take longer.
+
+        Of TLS only a read can tell.
+        """
+        if self._pos < len(self._buf) or self.ssl or not self.connected:
+            return False
+        incoming = select.poll()
+        incoming.register(self.transport.sock, select.POLLIN)
+        return not incoming.poll(0)
 
     def wait_while_blocked(self) -> None:
         """Wait until the broker takes messages again. Raises `RecoverableConnectionError` when that takes too long."""
