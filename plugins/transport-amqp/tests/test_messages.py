@@ -91,6 +91,36 @@ def test_on_a_loop_a_thousand_are_settled_in_few_writes(
     until(lambda: left(peer, name) == 0)
 
 
+def test_a_few_acknowledgements_wait_for_more_but_never_a_single_one_that_is_asked_for(
+    connect: Connect, peer: Any, name: str, hub: Any, until: Until
+) -> None:
+    peer.queue_declare(name, durable=True, auto_delete=False)
+    for number in range(9):
+        Producer(peer).publish(number, routing_key=name)
+    held: list[Any] = []
+    with connect() as connection:
+        channel = connection.channel()
+        channel.basic_qos(0, 20, False)
+        consume(channel, name, held.append)
+        connection.register_with_event_loop(hub)
+        until(lambda: len(held) == 9, hub.run_once)
+        tick = connection.transport._loop._on_tick
+
+        def settle(how: Any, tags: Any) -> bool:
+            """Acknowledge and end the turn; tell whether the broker was told."""
+            how(tags)
+            tick()
+            return not channel._unsettled.untold
+
+        tags = [message.delivery_tag for message in held]
+        assert not settle(channel.ack_many, tags[:2])
+        until(lambda: not channel._unsettled.untold, hub.run_once)  # soon after
+        assert settle(channel.ack_many, tags[2:7]), "a quarter of 20"
+        assert settle(channel.basic_ack, tags[7])
+        assert not settle(channel.ack_many, tags[8:])
+    until(lambda: left(peer, name) == 0)  # also what waited when the connection was closed
+
+
 def test_who_goes_on_after_a_delivery_does_so_before_anybody_else_has_a_turn(
     connect: Connect, peer: Any, name: str, hub: Any, until: Until
 ) -> None:

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 STRAY_S = 0.005
 #: and so many of them at most.
 STRAYS = 32
+#: So few in order wait as long for more, if they are less than a quarter of what may be unsettled: a broker that is
+#: told at once takes the processor from who waits for the result.
+FEW = 8
 #: Seconds that the broker has to answer, on a loop.
 ANSWER_S = 10.0
 
@@ -49,6 +52,8 @@ class Channel(Consuming):
         self._frames = Frames()
         self._confirming: Confirming | None = None
         self._cannot_wait = False
+        #: There is an acknowledgement that must not wait.
+        self._urgent = False
         super().__init__(connection, *args, **kwargs)
 
     def message_to_python(self, raw_message: Any) -> Any:
@@ -171,14 +176,18 @@ class Channel(Consuming):
     # -- settle
 
     def basic_ack(self, delivery_tag: int, multiple: bool = False, **kwargs: Any) -> None:
-        """Settle a delivery, with `multiple` all up to it. On a loop it is sent with others."""
+        """Settle a delivery, with `multiple` all up to it. On a loop it is sent with others at the end of the turn.
+
+        It does not wait longer: what is acknowledged alone is a task that may run once at most, and begins now.
+        """
+        self._urgent = True
         if multiple:
             self.ack_many(self._unsettled.up_to(delivery_tag or 2**64))
         else:
             self.ack_many((delivery_tag,))
 
     def ack_many(self, tags: Iterable[int]) -> None:
-        """Settle deliveries."""
+        """Settle deliveries. On a loop a few of them may wait for a moment (`send_acks`)."""
         connection = self._connected()
         strange = self._unsettled.done(tags)
         if strange:
@@ -191,15 +200,20 @@ class Channel(Consuming):
             connection.wake_later()
 
     def send_acks(self, eager: bool = True) -> None:
-        """Send acknowledgements. Unless `eager`, those out of order wait a moment for those before them."""
+        """Send acknowledgements. Unless `eager`, a few wait a moment for more, and those out of order for others."""
         connection = self.connection
         if connection is None:
             return
         unsettled = self._unsettled
+        waited = monotonic() - self._unsent_since >= STRAY_S
+        if unsettled.untold < min(FEW, self._limit // 4) and not (eager or self._urgent or waited):
+            connection.wake_later()
+            return
+        self._urgent = False
         run = unsettled.run()
         frames = [ack_frame(self.channel_id, run, True)] if run else []
         if unsettled.untold:
-            if eager or unsettled.untold >= STRAYS or monotonic() - self._unsent_since >= STRAY_S:
+            if eager or unsettled.untold >= STRAYS or waited:
                 frames += [ack_frame(self.channel_id, tag, False) for tag in unsettled.rest()]
                 self._unsent_since = monotonic()
             else:
