@@ -110,9 +110,10 @@ def test_who_goes_on_after_a_delivery_does_so_before_anybody_else_has_a_turn(
             message.ack()
 
     con.transport.after_delivery.append(go_on)
-    hub.on_tick.add(lambda: seen.append("tick"))
-    turn(lambda: 3 in seen)
-    assert [what for what in seen if what != "tick"] == [3], "once for all three, and in that turn"
+    hub.on_tick.add(lambda: seen.append(f"tick with {len(got)}"))
+    turn(lambda: "tick with 3" in seen)
+    assert seen[seen.index("tick with 3") - 1] == 3, "before anybody else had a turn"
+    assert [what for what in seen if type(what) is int] == [3], "once for all three"
     turn(lambda: server.hlen("unacked") == 0)
 
 
