@@ -26,6 +26,15 @@ def send(app: Any, seconds: float, mark: Path | None = None) -> Any:
     return app.send_task("proj.nap", (seconds, None if mark is None else str(mark)))
 
 
+@pytest.fixture
+def on_rabbitmq(amqp_url: str, redis_url: str) -> Any:
+    from bootsteps_tasks import App
+
+    app = App("proj", broker=amqp_url, backend=redis_url)
+    yield app
+    app.close()
+
+
 def worker(folder: Path, url: str, name: str, *words: str) -> Any:
     return running_worker(folder, "-c", "2", "-n", f"{name}@h", *words, broker=url, backend=url)
 
@@ -87,3 +96,26 @@ def test_what_the_pool_took_back_from_stuck_children_goes_back_too(app: Any, tmp
             assert [result.get(timeout=LONG_S) for result in results[2:]] == [0.001] * 30
             assert time.monotonic() - began < LONG_S
             assert [result.get(timeout=2 * LONG_S) for result in results[:2]] == [LONG_S] * 2
+
+
+def test_on_rabbitmq_what_turns_out_long_is_shared_too(
+    on_rabbitmq: Any, tmp_path: Path, amqp_url: str, redis_url: str
+) -> None:
+    """There copies of it go to the end of the queue."""
+    running = tmp_path / "running"
+
+    def worker(name: str) -> Any:
+        return running_worker(tmp_path, "-c", "2", "-n", f"{name}@h", broker=amqp_url, backend=redis_url)
+
+    with worker("first") as first:
+        tiny: list[Any] = [("proj.nap", (0,), {}, {})] * 2000
+        long: list[Any] = [("proj.nap", (1.5, str(running)), {}, {})] * 24
+        results = on_rabbitmq.send_many(tiny + long)
+        until(lambda: running.exists() and len(running.read_text().split()) == 2, "the long tasks")
+        first.until_logged(f"Task proj.nap[{results[-1].id}] received")  # it holds all of them
+        with worker("second") as second:
+            assert [result.get(timeout=40) for result in results[2000:]] == [1.5] * 24
+            ours = "succeeded in 1.5"
+            until(lambda: first.log.count(ours) + second.log.count(ours) == 24, "their lines")
+            assert second.log.count(ours) >= 4
+            assert len(running.read_text().split()) == 24, "one ran twice"

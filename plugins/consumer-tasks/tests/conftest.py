@@ -73,11 +73,18 @@ class MemoryPoster(Poster):
         self.posted: list[tuple[str, dict[str, Any]]] = []
         self.parked: list[tuple[str, dict[str, Any]]] = []
         self.refused = False
+        self.refuses: dict[int, str] = {}
 
     def repost(self, message: Any, queue: str, note: Any) -> None:
         if self.refused:
             raise PermissionError("ACCESS_REFUSED")
         self.posted.append((queue, dict(note)))
+
+    def repost_many(self, copies: Any) -> Any:
+        for place, copy in enumerate(copies):
+            if place not in self.refuses:
+                self.repost(*copy)
+        return self.refuses
 
     def park(self, message: Any, queue: str, note: Any) -> None:
         if self.refused:
@@ -162,7 +169,7 @@ class Bench:
         )  # fmt: skip
         self.hand_over = HandOver(
             self.ledger, self.pool, self.qos, self.settlement, self.revoked, self.buckets, self.timer,
-            self.intake.lines,
+            self.intake.flush,
         )  # fmt: skip
 
     def take(self, *messages: Any) -> None:

@@ -253,6 +253,28 @@ def test_where_nothing_can_be_published_nothing_is_lost(bench, message, caplog):
         assert text in caplog.text
 
 
+def test_what_comes_again_in_one_turn_is_counted_together_and_what_is_refused_runs(bench, message, caplog):
+    bench.poster.refuses = {1: "the queue is full"}
+    again = [message(each, info={"redelivered": True}) for each in "abc"]
+    bench.take(*again)
+    assert [each.settled for each in again] == [["ack"], [], ["ack"]]
+    assert bench.poster.posted == [("celery", {DELIVERIES: 1})] * 2
+    assert [bench.ledger.find(each) is not None for each in "abc"] == [False, True, False]
+    assert "[b] runs uncounted, a copy cannot be published: the queue is full" in caplog.text
+
+
+def test_what_came_again_before_the_end_is_not_lost(bench, message):
+    counted, uncounted = (message(each, info={"redelivered": True}) for each in "ab")
+    bench.intake.on_message(counted)
+    bench.intake.close()
+    assert (bench.poster.posted, counted.settled) == ([("celery", {DELIVERIES: 1})], ["ack"])
+    bench.connect()
+    bench.poster.refused = True
+    bench.intake.on_message(uncounted)
+    bench.intake.close()
+    assert uncounted.settled == ["requeue"]
+
+
 def test_a_broker_that_counts_is_believed(bench, message):
     bench.take(message("a", info={"delivery_count": 3, "redelivered": True}))
     assert len(bench.pool.jobs) == 1

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bootsteps_consumer_tasks.handover import HandOver
-from bootsteps_consumer_tasks.window import LOOK_S, MOST, STILL_S, Window
+from bootsteps_consumer_tasks.window import AHEAD_PUSHED, COPIED_MOST, LOOK_S, MOST, STILL_S, Window
 
 USUAL = 4
 
@@ -22,12 +22,14 @@ class Channel:
 class Lab:
     """A bench with a window; messages have numbers as ids and delivery tags."""
 
-    def __init__(self, bench: Any, message: Any) -> None:
+    def __init__(self, bench: Any, message: Any, copies: Any = None) -> None:
         self.bench, self.message, self.channel, self.now, self.sent = bench, message, Channel(), 0.0, 0
-        window = Window(bench.qos, bench.ledger, bench.pool, bench.timer, lambda: USUAL, lambda: self.now)
+        told = bench.qos, bench.ledger, bench.pool, bench.timer, lambda: USUAL
+        self.kept: list[Any] = []
+        window = Window(*told, lambda: self.now, copies=copies)
         bench.hand_over = HandOver(
             bench.ledger, bench.pool, bench.qos, bench.settlement, bench.revoked, bench.buckets, bench.timer,
-            bench.intake.lines, window,
+            bench.intake.flush, window,
         )  # fmt: skip
 
     def take(self, number: int) -> None:
@@ -35,6 +37,7 @@ class Lab:
             made = self.message(str(self.sent))
             made.channel, made.delivery_tag = self.channel, self.sent
             self.sent += 1
+            self.kept.append(made)
             self.bench.intake.on_message(made)
         self.bench.hand_over()
 
@@ -97,6 +100,32 @@ def test_what_waits_goes_back_when_no_task_ends_any_more(lab):
     lab.end(2)
     lab.look(2)
     assert lab.told == USUAL
+
+
+def test_of_what_a_broker_pushed_copies_go_back_if_it_would_wait_for_long(bench, message):
+    lab = Lab(bench, message, bench.guard.give_back)
+    lab.take(320)
+    lab.end(20)
+    lab.look()
+    assert lab.told == round(20 * AHEAD_PUSHED)
+    lab.look(round(STILL_S / LOOK_S) - 2)
+    assert bench.poster.posted == []
+    lab.look(2)  # no task ends any more
+    assert bench.poster.posted == [("celery", {})] * COPIED_MOST
+    assert bench.ledger.held() == 300 - COPIED_MOST
+    lab.look(9)
+    assert (len(bench.poster.posted), bench.ledger.held()) == (300 - USUAL, USUAL), "the usual ones stay"
+    assert [outcome for each in (lab.kept[-1], lab.kept[0]) for outcome in each.settled] == ["ack", "ack"]
+
+
+def test_what_no_copy_is_made_of_stays_here(bench, message, caplog):
+    bench.poster.refused = True
+    lab = Lab(bench, message, bench.guard.give_back)
+    lab.take(50)
+    lab.end(10)
+    lab.look(round(STILL_S / LOOK_S) + 9)
+    assert (bench.ledger.held(), len([1 for each in lab.kept if each.settled])) == (40, 10)
+    assert caplog.text.count("36 tasks that wait here cannot be given back, and are kept") == 1
 
 
 def test_what_is_beyond_the_pace_goes_back_at_the_next_look(lab):

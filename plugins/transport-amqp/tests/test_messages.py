@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from kombu import Consumer, Exchange, Producer, Queue
 
+from bootsteps_transport_amqp import consuming, transport
 from bootsteps_transport_amqp.confirming import NotTaken
 from bootsteps_transport_amqp.message import Message
 
@@ -121,6 +122,39 @@ def test_a_few_acknowledgements_wait_for_more_but_never_a_single_one_that_is_ask
     until(lambda: left(peer, name) == 0)  # also what waited when the connection was closed
 
 
+def test_acknowledgements_out_of_order_wait_for_those_before_them_up_to_half_of_the_limit(
+    connect: Connect, peer: Any, name: str, hub: Any, until: Until
+) -> None:
+    peer.queue_declare(name, durable=True, auto_delete=False)
+    for number in range(60):
+        Producer(peer).publish(number, routing_key=name)
+    held: list[Any] = []
+    with connect() as connection:
+        channel = connection.channel()
+        channel.basic_qos(0, 80, False)
+        consume(channel, name, held.append)
+        connection.register_with_event_loop(hub)
+        until(lambda: len(held) == 60, hub.run_once)
+        channel._unsent_since = float("inf")  # nothing has waited for long
+        tick, tags = connection.transport._loop._on_tick, [message.delivery_tag for message in held]
+
+        def untold(done: list[int]) -> int:
+            channel.ack_many(done)
+            channel._unsent_since = float("inf")
+            tick()
+            return int(channel._unsettled.untold)
+
+        writes = connection.connection.bytes_sent
+        assert untold(tags[1:40]) == 39, "half of 80 are 40"
+        assert connection.connection.bytes_sent == writes
+        assert untold(tags[:1]) == 0
+        assert connection.connection.bytes_sent == writes + 1, "one acknowledgement for forty"
+        assert untold(tags[41:50]) == 9
+        channel.basic_ack(tags[50])
+        assert untold(tags[51:]) == 0, "one that was asked for alone does not wait, nor do the others then"
+    until(lambda: left(peer, name) == 1)  # also what waited when the connection was closed
+
+
 def test_who_goes_on_after_a_delivery_does_so_before_anybody_else_has_a_turn(
     connect: Connect, peer: Any, name: str, hub: Any, until: Until
 ) -> None:
@@ -137,6 +171,30 @@ def test_who_goes_on_after_a_delivery_does_so_before_anybody_else_has_a_turn(
     follows = {seen[at + 1] for at, what in enumerate(seen) if type(what) is int}
     assert follows <= {1, 2, "after"}
     assert "after" in follows
+
+
+def test_who_has_enough_gets_no_more_for_a_moment(
+    connect: Connect, peer: Any, name: str, hub: Any, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "REST_S", 3600.0)
+    peer.queue_declare(name, durable=True, auto_delete=False)
+    found: list[Any] = []
+    with connect() as connection:
+        channel, enough = connection.channel(), 100
+        channel.publish_many([(channel.prepare_message(str(number)), "", name) for number in range(1000)])
+        consume(channel, name, found.append, no_ack=True)
+        connection.transport.have_enough = lambda: len(found) >= enough
+        connection.register_with_event_loop(hub)
+        until(lambda: left(peer, name) == 0 and len(found) >= enough, hub.run_once)
+        assert len(found) <= 100 + transport.DELIVERED_MOST
+        enough = 400
+        until(lambda: len(found) >= enough, hub.run_once)
+        assert len(found) < 400 + transport.DELIVERED_MOST
+        monkeypatch.setattr(transport, "REST_S", 0.01)
+        connection.transport._loop._resting.cancel()
+        connection.transport._loop._resting = None
+        until(lambda: len(found) == 1000, hub.run_once)  # the broker may have said more than that
+        assert [int(message.body) for message in found] == list(range(1000))
 
 
 def test_what_is_not_settled_comes_back_and_only_that(
@@ -287,9 +345,10 @@ def test_priorities_are_rabbitmqs(connect: Connect, peer: Any, name: str, until:
 
 
 def test_a_limit_of_single_consumers_can_be_changed_too(
-    connect: Connect, peer: Any, name: str, hub: Any, until: Until
+    connect: Connect, peer: Any, name: str, hub: Any, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on quorum queues, which know no other; the broker heeds it for new consumers only."""
+    monkeypatch.setattr(consuming, "REMEMBERED", 4)
     peer.queue_declare(name, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
     held: list[Any] = []
     with connect() as connection:
@@ -315,6 +374,8 @@ def test_a_limit_of_single_consumers_can_be_changed_too(
                 if not message.acknowledged:
                     message.ack()
         assert sorted(int(message.body) for message in held) == list(range(500)), "one is lost, or came twice"
+        assert len(channel._queues) <= 4, "the tags of consumers that are gone"
+        assert channel.queue_of(held[-1].delivery_info["consumer_tag"]) == name
         until(lambda: not channel._unsettled, hub.run_once)
         consumer.cancel()
         Producer(peer).publish("x", routing_key=name)

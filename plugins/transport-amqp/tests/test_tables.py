@@ -109,6 +109,21 @@ def test_a_run_is_acknowledged_together_and_the_rest_one_by_one() -> None:
     assert (unsettled.run(), len(unsettled)) == (9, 0)
 
 
+def test_what_is_out_of_order_is_overdue_when_it_is_seen_again() -> None:
+    unsettled = Unsettled()
+    for tag in range(1, 9):
+        unsettled.add(tag)
+    unsettled.done((3, 5, 6))
+    assert unsettled.overdue() == []
+    unsettled.done((4, 8))
+    unsettled.forget(6)
+    assert unsettled.overdue() == [3, 5]
+    unsettled.done((1, 2))
+    assert unsettled.run() == 4, "what was told alone is in its run"
+    assert unsettled.overdue() == [8]
+    assert (unsettled.untold, len(unsettled)) == (0, 1)
+
+
 def test_what_is_settled_otherwise_is_in_no_run() -> None:
     unsettled = Unsettled()
     for tag in (1, 2, 3):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from bootsteps import Pool, Timer, TimerEntry
 from bootsteps_consumer_tasks.ledger import Ledger, Request, State
-from bootsteps_consumer_tasks.lines import Lines
 from bootsteps_consumer_tasks.rates import Buckets
 from bootsteps_consumer_tasks.revoked import Revoked
 from bootsteps_consumer_tasks.settlement import Settlement
@@ -20,6 +20,8 @@ __all__ = ["MOST_LIMITED", "HandOver"]
 #: For so many requests that wait for a rate limit the prefetch limit grows. What is behind more of them in the queue
 #: waits too: memory is bounded, and who has such queues gives the limited tasks one of their own.
 MOST_LIMITED = 10_000
+#: So many for each running task are enough for a moment.
+ENOUGH = 32
 
 
 class HandOver:
@@ -27,8 +29,9 @@ class HandOver:
 
     def __init__(
         self, ledger: Ledger, pool: Pool, qos: Any, settlement: Settlement, revoked: Revoked, buckets: Buckets,
-        timer: Timer, lines: Lines, window: Window | None = None,
+        timer: Timer, end_intake: Callable[[], object], window: Window | None = None,
     ) -> None:  # fmt: skip
+        """`end_intake()` is called first of all: nothing more is delivered in this turn."""
         self._ledger = ledger
         self._pool = pool
         self._qos = qos
@@ -37,14 +40,14 @@ class HandOver:
         self._buckets = buckets
         self._timer = timer
         self._window = window
-        self._lines = lines
+        self._end_intake = end_intake
         self._wake: TimerEntry | None = None
         self._held = 0
         self._broken: Exception | None = None
         qos.update()
 
     def __call__(self) -> None:
-        self._lines.flush()  # before anything is said of what becomes of them
+        self._end_intake()
         for request in self._ledger.recalled():
             self._discard(request, "revoked")
         if self._ledger.waits():
@@ -55,6 +58,10 @@ class HandOver:
         broken, self._broken = self._broken, None
         if broken is not None:
             raise broken
+
+    def has_enough(self) -> bool:
+        """Tell whether so many wait for the pool that more need not be read now."""
+        return self._ledger.count(State.RESERVED) >= ENOUGH * self._pool.concurrency
 
     def _hand_over(self) -> None:
         ready: list[Request] = []

@@ -226,6 +226,10 @@ class Ledger:
         """Tell, once, whether a redelivered task was lost with its connection before it was started here."""
         return self._unstarted.pop(task_id, self) is None
 
+    def excuse(self, task_id: str) -> None:
+        """Let `was_unstarted` be true of a redelivered task."""
+        _note(self._unstarted, task_id)
+
     def was_returned(self, task_id: str) -> bool:
         """Tell, once, whether a task was here before and went back to the broker for want of room."""
         return bool(self._returned) and self._returned.pop(task_id, self) is None

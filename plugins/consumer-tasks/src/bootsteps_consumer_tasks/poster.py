@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["Poster", "origin_of", "queue_of"]
+
+T = TypeVar("T")
 
 #: What a copy keeps of the properties; the rest belongs to one delivery or one transport.
 KEPT = ("correlation_id", "reply_to", "delivery_mode", "expiration", "message_id", "timestamp", "type", "app_id")
@@ -34,6 +36,30 @@ class Poster:
         """Publish a copy to a queue, its body as it came, with further headers. Raises what the transport raises."""
         self._twice(lambda: self._publish(message, queue, note))
 
+    def repost_many(self, copies: Sequence[tuple[Any, str, Mapping[str, Any]]]) -> Mapping[int, object]:
+        """The same for many (message, queue, headers), together where the transport can do that.
+
+        Returns which of them the broker refused, by their places, and why.
+        """
+
+        def publish() -> Mapping[int, object]:
+            channel = self._open()
+            many = getattr(channel, "publish_many", None)
+            if many is None:
+                for copy in copies:
+                    self._publish(*copy)
+                return {}
+            try:
+                many([(self._copy(message, note), "", queue) for message, queue, note in copies])
+            except Exception as exc:
+                refused: Mapping[int, object] | None = getattr(exc, "refused", None)  # the others were taken
+                if refused is None:
+                    raise
+                return refused
+            return {}
+
+        return self._twice(publish)
+
     def park(self, message: Any, queue: str, note: Mapping[str, Any]) -> None:
         """Publish a copy to a durable queue that is made if it is not there; it never expires in it."""
 
@@ -54,13 +80,13 @@ class Poster:
             with suppress(Exception):  # it may be broken
                 connection.collect()
 
-    def _twice(self, publish: Callable[[], Any]) -> None:
+    def _twice(self, publish: Callable[[], T]) -> T:
         """Try again once: the connection may have been idle for days, and closed by the broker."""
         try:
-            publish()
+            return publish()
         except Exception:
             self.close()
-            publish()
+            return publish()
 
     def _open(self) -> Any:
         if self._channel is None:
@@ -78,14 +104,18 @@ class Poster:
     def _publish(
         self, message: Any, queue: str, note: Mapping[str, Any], keep_expiration: bool = True, drop: str = "\0"
     ) -> None:
-        channel = self._open()
+        copy = self._copy(message, note, keep_expiration, drop)
+        confirm = {"confirm_timeout": CONFIRM_S} if self._connection.transport.driver_type == "amqp" else {}
+        self._channel.basic_publish(copy, exchange="", routing_key=queue, **confirm)
+
+    def _copy(self, message: Any, note: Mapping[str, Any], keep_expiration: bool = True, drop: str = "\0") -> Any:
         found = message.headers or {}
         headers = {name: found[name] for name in found if name not in DROPPED and not name.startswith(drop)}
         known = message.properties or {}
         kept = {name: known[name] for name in KEPT if known.get(name) is not None}
         if not keep_expiration:
             kept.pop("expiration", None)
-        copy = channel.prepare_message(
+        return self._open().prepare_message(
             _as_sent(message),
             known.get("priority"),
             message.content_type,
@@ -93,8 +123,6 @@ class Poster:
             {**headers, **note},
             kept,
         )
-        confirm = {"confirm_timeout": CONFIRM_S} if self._connection.transport.driver_type == "amqp" else {}
-        channel.basic_publish(copy, exchange="", routing_key=queue, **confirm)
 
 
 def _as_sent(message: Any) -> Any:

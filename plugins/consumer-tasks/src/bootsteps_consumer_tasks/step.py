@@ -210,11 +210,11 @@ class Tasks(Step):
         self._intake, self._qos = intake, qos
         adapts = consumer.app.conf.source(PREFETCH.name) == "default" and can_follow(task_consumer.channel)
         told = qos, _ledger(consumer), pool, consumer.get(TIMER), self._usual
-        starts, gives_back = consumer.get(SETTLEMENT).starts, can_give_back(task_consumer.channel)
-        window = Window(*told, starts=starts, gives_back=gives_back) if adapts else None
+        copies = None if can_give_back(task_consumer.channel) else consumer.get(GUARD).give_back
+        window = Window(*told, starts=consumer.get(SETTLEMENT).starts, copies=copies) if adapts else None
         self._handover = HandOver(
             _ledger(consumer), pool, qos, consumer.get(SETTLEMENT), consumer.get(REVOKED), consumer.get(BUCKETS),
-            consumer.get(TIMER), intake.lines, window,
+            consumer.get(TIMER), intake.flush, window,
         )  # fmt: skip
         consumer.on_stop(self._handover.stop)
         self._hand_over_from(consumer.get(HUB), consumer.get(CONNECTION).transport)
@@ -234,6 +234,7 @@ class Tasks(Step):
         after_delivery = getattr(transport, "after_delivery", [])
         after_delivery.append(self._handover)
         hub.on_tick.add(self._handover)
+        transport.have_enough = self._handover.has_enough  # where it is asked
 
         def stop() -> None:
             hub.on_tick.discard(self._handover)

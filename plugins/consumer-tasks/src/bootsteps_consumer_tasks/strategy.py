@@ -82,6 +82,7 @@ class Intake:
         self._zone = zone_of(app.conf)
         #: That tasks were received.
         self.lines = Lines(log)
+        guard.take = self.on_message
         #: Task name to the function that takes a message of that task.
         self.strategies: dict[str, Callable[[Any], None]] = {}
         #: Those of them that are ours, and also take what the message was found to say.
@@ -97,8 +98,13 @@ class Intake:
     def close(self) -> int:
         """Take no more messages and give back what the pool does not have; return how many that were."""
         self._closed = True
-        self.lines.flush()
+        self.flush()
         return sum(request.delivery.give_back() for request in reversed(self._ledger.unstarted()))
+
+    def flush(self) -> None:
+        """End a turn: say what was received, before anything else is said of it, and publish anew what needs it."""
+        self.lines.flush()
+        self._guard.flush()
 
     def interrupt(self) -> tuple[int, int]:
         """Give back all that can be run again, also what runs now; tell how many had not started, and how many had."""

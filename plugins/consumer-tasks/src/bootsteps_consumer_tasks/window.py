@@ -9,11 +9,13 @@ from typing import Any
 
 from bootsteps import Pool, Timer, TimerEntry
 from bootsteps_consumer_tasks.delivery import give_back_all
-from bootsteps_consumer_tasks.ledger import Ledger, State
+from bootsteps_consumer_tasks.ledger import Ledger, Request, State
 from bootsteps_consumer_tasks.prefetch import Prefetch
 from bootsteps_consumer_tasks.starts import Starts
 
-__all__ = ["LOOK_S", "MOST", "STILL_S", "Window", "can_follow", "can_give_back"]
+__all__ = [
+    "AHEAD_PUSHED", "COPIED_MOST", "LOOK_S", "MOST", "STILL_S", "Window", "can_follow", "can_give_back",
+]  # fmt: skip
 
 #: Looks that often while there is work, so a window is never wrong for longer.
 LOOK_S = 0.02
@@ -21,6 +23,13 @@ LOOK_S = 0.02
 AHEAD = 1.5
 #: And so many for each running task at most: twice what a pool child is given. Beyond, a larger batch saves nothing.
 MOST = 128
+#: A broker that pushes (RabbitMQ) stops for 10 to 20 ms now and then, to collect its garbage: what it has sent before
+#: must last as long.
+AHEAD_PUSHED, MOST_PUSHED = 6.0, 512
+#: Copies are made of what would wait here for so many seconds, at the pace of the last STILL_S,
+COPIED_S = 1.0
+#: and of so many at a look.
+COPIED_MOST = 100
 #: A window that is so many times too large stays as it is.
 KEPT = 1.5
 #: After so long without an end of a task what waits behind those that run is given back.
@@ -33,7 +42,8 @@ class Window:
     Where tasks are short a window of some messages means a round trip to the broker for each handful. Where they are
     long, whatever waits here could be run by another worker. So the window grows with the tasks that end, and when they
     do not end any more, what was not started goes back to its queue, at its old place and not counted as an attempt,
-    if the channel can do that. If it cannot (`gives_back` is false), what is held stays.
+    if the channel can do that. If it cannot (RabbitMQ), what is beyond the usual and would wait here for more than a
+    second goes to the end of its queue, as a copy.
     """
 
     def __init__(
@@ -45,9 +55,12 @@ class Window:
         usual: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
         starts: Starts | None = None,
-        gives_back: bool = True,
+        copies: Callable[[Sequence[Request]], bool] | None = None,
     ) -> None:
-        """`usual()` is the window of a worker that knows nothing yet, without what was added by remote control."""
+        """`usual()` is the window of a worker that knows nothing yet, without what was added by remote control.
+
+        `copies(requests)` gives requests back where the channel cannot, and costs more. False: it cannot either.
+        """
         self._qos = qos
         self._ledger = ledger
         self._pool = pool
@@ -55,7 +68,9 @@ class Window:
         self._usual = usual
         self._clock = clock
         self._starts = starts
-        self._gives_back = gives_back
+        self._copies = copies
+        self._can_copy = True
+        self._ahead, self._most = (AHEAD, MOST) if copies is None else (AHEAD_PUSHED, MOST_PUSHED)
         self._entry: TimerEntry | None = None
         #: At the last look there was room for more.
         self._had_room = False
@@ -102,8 +117,10 @@ class Window:
         waiting = self._ledger.count(State.HELD) + self._ledger.count(State.LIMITED)
         asked = max(0, self._qos.value - usual - waiting)  # for more, by remote control
         surplus = self._ledger.held() - wanted - asked
-        if surplus > 0 and self._gives_back:
-            self._give_back(surplus)
+        if surplus > 0 and self._copies is None:
+            give_back_all([request.delivery for request in self._withdraw(surplus)])
+        elif surplus > 0:
+            self._give_back_copies(surplus - max(0, usual - wanted))
         elif self._had_room and surplus < 0:
             self._ledger.given_back = 0  # the broker had nothing more: somebody else has it
         self._had_room = surplus < 0
@@ -116,17 +133,25 @@ class Window:
         while ends[0][0] <= now - STILL_S:
             ends.popleft()
         size, usual = self._pool.concurrency, self._usual()
-        pace = AHEAD * ended * min(1.0, LOOK_S / passed)
+        pace = self._ahead * ended * min(1.0, LOOK_S / passed)
         if now - self._busy_since < STILL_S:
             least = usual
         else:
             least = min(usual, size + sum(number for _, number in ends))
-        wanted, before = max(least, min(int(pace), MOST * size)), usual + self._qos.extra
+        wanted, before = max(least, min(int(pace), self._most * size)), usual + self._qos.extra
         # The pace is never quite the same: for little nothing is given back.
         return before if usual < wanted < before <= KEPT * wanted else wanted
 
-    def _give_back(self, most: int) -> None:
-        """Give back the newest of those that nobody has started."""
+    def _give_back_copies(self, surplus: int) -> None:
+        """Give back some of what is beyond the usual, if it would wait here for long."""
+        calm = self._clock() - self._busy_since >= STILL_S
+        waits_long = surplus * STILL_S > COPIED_S * sum(number for _, number in self._ends)
+        if self._copies is not None and self._can_copy and surplus > 0 and calm and waits_long:
+            requests = self._withdraw(min(surplus, COPIED_MOST))
+            self._can_copy = not requests or self._copies(requests)
+
+    def _withdraw(self, most: int) -> list[Request]:
+        """Take off the ledger the newest of those that nobody has started."""
         requests = self._ledger.withdraw_waiting(most)
         withdraw: Callable[[int, Callable[[int], bool]], Sequence[int]] | None
         withdraw = getattr(self._pool, "withdraw", None)
@@ -134,7 +159,7 @@ class Window:
             requests += self._ledger.withdraw(withdraw(most - len(requests), self._ledger.can_withdraw))
         if self._starts is not None:
             self._starts.forget(requests)
-        give_back_all([request.delivery for request in requests])
+        return requests
 
 
 def can_give_back(channel: Any) -> bool:

@@ -27,10 +27,11 @@ __all__ = ["Channel"]
 
 log = logging.getLogger(__name__)
 
-#: Acknowledgements out of order wait so long for those before them,
+#: Acknowledgements out of order wait so long for those before them, twice as long at most,
 STRAY_S = 0.005
-#: and so many of them at most.
-STRAYS = 32
+#: and so many of them at most, or half of what may be unsettled. Each that does not wait is a frame of its own; pool
+#: children end their tasks 32 at a time, and two of them have every other message.
+STRAYS = 128
 #: So few in order wait as long for more, if they are less than a quarter of what may be unsettled: a broker that is
 #: told at once takes the processor from who waits for the result.
 FEW = 8
@@ -204,21 +205,22 @@ class Channel(Consuming):
         connection = self.connection
         if connection is None:
             return
-        unsettled = self._unsettled
+        unsettled, eager = self._unsettled, eager or self._urgent
         waited = monotonic() - self._unsent_since >= STRAY_S
-        if unsettled.untold < min(FEW, self._limit // 4) and not (eager or self._urgent or waited):
+        if unsettled.untold < min(FEW, self._limit // 4) and not (eager or waited):
             connection.wake_later()
             return
         self._urgent = False
         run = unsettled.run()
         frames = [ack_frame(self.channel_id, run, True)] if run else []
+        if eager or unsettled.untold >= min(STRAYS, self._limit // 2 or STRAYS):
+            frames += [ack_frame(self.channel_id, tag, False) for tag in unsettled.rest()]
+        elif waited:
+            frames += [ack_frame(self.channel_id, tag, False) for tag in unsettled.overdue()]
+            self._unsent_since = monotonic()
         if unsettled.untold:
-            if eager or unsettled.untold >= STRAYS or waited:
-                frames += [ack_frame(self.channel_id, tag, False) for tag in unsettled.rest()]
-                self._unsent_since = monotonic()
-            else:
-                connection.wake_later()
-        if not unsettled.untold:
+            connection.wake_later()
+        else:
             connection.unsent.discard(self)
         if frames:
             connection.write(b"".join(frames))

@@ -7,6 +7,7 @@ import errno
 import select
 import socket
 import struct
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -70,6 +71,8 @@ class Connection(pyamqp.Connection):
         self.delays = Delays(self, queue_type)
         self._buf = b""
         self._pos = 0
+        #: What came after that, while there was more in it than a part of a frame.
+        self._further: list[bytes] = []
         self._deliveries = Deliveries()
         self._answers_only = 0
         #: What came while an answer was waited for: channel, callback, message.
@@ -92,6 +95,7 @@ class Connection(pyamqp.Connection):
 
     def connect(self, callback: Any = None) -> Any:
         self._buf, self._pos = b"", 0
+        self._further.clear()
         self._held.clear()
         return super().connect(callback)
 
@@ -214,7 +218,11 @@ class Connection(pyamqp.Connection):
     @property
     def has_unread(self) -> bool:
         """Something was received and not looked at, or not delivered."""
-        return self._pos < len(self._buf) or bool(self._held)
+        return self._unread or bool(self._held)
+
+    @property
+    def _unread(self) -> bool:
+        return self._pos < len(self._buf) or bool(self._further)
 
     def receive(self) -> bool:
         """Take in what was received, without waiting; False if that was nothing."""
@@ -229,7 +237,7 @@ class Connection(pyamqp.Connection):
         if self._is_quiet():
             return
         with self.answers_only():
-            while self.receive() or self._pos < len(self._buf):
+            while self.receive() or self._unread:
                 if not self.dispatch():
                     break
 
@@ -238,7 +246,7 @@ class Connection(pyamqp.Connection):
 
         Of TLS only a read can tell.
         """
-        if self._pos < len(self._buf) or self.ssl or not self.connected:
+        if self._unread or self.ssl or not self.connected:
             return False
         incoming = select.poll()
         incoming.register(self.transport.sock, select.POLLIN)
@@ -284,8 +292,12 @@ class Connection(pyamqp.Connection):
             transport.connected = False
             raise OSError("Server unexpectedly closed connection")
         self.bytes_recv += 1
-        self._buf = self._buf[self._pos :] + chunk
-        self._pos = 0
+        self._further.append(chunk)
+
+    def _take_further(self) -> None:
+        """Go on with what came after the present buffer, of which not more than a part of a frame is left."""
+        self._buf, self._pos = b"".join((self._buf[self._pos :], *self._further)), 0
+        self._further.clear()
 
     def _wait_for_some(self, transport: Any, timeout: float | None) -> bytes:
         with transport.having_timeout(timeout):
@@ -297,27 +309,35 @@ class Connection(pyamqp.Connection):
                     if timeout is not None or exc.errno not in NOTHING:
                         raise
 
-    def dispatch(self) -> bool:
+    def dispatch(self, most: int = sys.maxsize) -> bool:
         """Deliver the messages that were received, up to the first frame of another kind; False if there was nothing.
 
         What comes after that may depend on what its receiver does with it: a consumer is registered after the answer.
+        `most` messages at once, and what was held back before.
         """
         handled = False
-        while True:
+        while most > 0:
             if self._held and self.deliver_held():
                 handled = True
             buf, pos = self._buf, self._pos
-            if len(buf) - pos < FRAME_OVERHEAD:
-                return handled
-            kind, number, size = FRAME(buf, pos)
-            after = pos + size + FRAME_OVERHEAD
+            after = len(buf) + 1
+            if len(buf) - pos >= FRAME_OVERHEAD:
+                kind, number, size = FRAME(buf, pos)
+                after = pos + size + FRAME_OVERHEAD
             if after > len(buf):
-                return handled
+                if not self._further:
+                    return handled
+                self._take_further()
+                continue
             if kind == METHOD and buf.startswith(DELIVER, pos + 7) and self.channels is not None:
                 found = self._deliveries.read(self.channels, buf, pos, self.frame_max - FRAME_OVERHEAD)
                 if found == -1:
-                    return handled
+                    if not self._further:
+                        return handled
+                    self._take_further()
+                    continue
                 if found:
+                    most -= 1
                     callback, message, self._pos = found
                     if self._answers_only:
                         self._held.append((message.channel, callback, message))
@@ -330,10 +350,12 @@ class Connection(pyamqp.Connection):
                 raise pyamqp.amqp.exceptions.UnexpectedFrame(f"a frame ends with {buf[after - 1]:#04x}, not 0xce")
             if self.on_inbound_frame((kind, number, buf[pos + 7 : after - 1])):
                 return True
+        return handled
 
     def collect(self) -> None:
         self.wake_later = None
         self.unsent.clear()
         self._out.clear()
         self._held.clear()
+        self._further.clear()
         super().collect()

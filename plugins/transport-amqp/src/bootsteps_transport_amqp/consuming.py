@@ -17,6 +17,8 @@ __all__ = ["Consuming"]
 
 #: A limit of single consumers is changed if it is so many times too small or too large: they are made anew for that.
 WORTH_IT = 2
+#: Tags of consumers that are gone, and of which something may be held, are remembered so many.
+REMEMBERED = 1000
 
 
 class Subscription(NamedTuple):
@@ -39,7 +41,7 @@ class Consuming(pyamqp.Channel):
         self._subscriptions: dict[str, Subscription] = {}
         #: From that tag to the one that the broker knows now.
         self._present: dict[str, str] = {}
-        #: The queues by every tag that was ever used: what is delivered late has one that is gone.
+        #: The queues by tag, also by those that were used before: what is delivered late has one that is gone.
         self._queues: dict[str, str] = {}
         self._limit = 0
         self._serial = count(2)
@@ -102,6 +104,14 @@ class Consuming(pyamqp.Channel):
             self.send_method(spec.Basic.Cancel, "sb", (before, False))  # its callback goes with the answer
             super().basic_consume(it.queue, after, nowait=True, callback=it.callback)
             self._present[tag], self._queues[after] = after, it.queue
+        if len(self._queues) > REMEMBERED:
+            self._forget_tags()
+
+    def _forget_tags(self) -> None:
+        """Forget the older half of the tags; not those of consumers that there are."""
+        used = {*self._subscriptions, *self._present.values()}
+        for tag in [tag for tag in list(self._queues)[: REMEMBERED // 2] if tag not in used]:
+            del self._queues[tag]
 
     def _do_revive(self) -> None:
         self._subscriptions.clear()

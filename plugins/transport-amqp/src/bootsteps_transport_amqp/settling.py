@@ -18,13 +18,15 @@ def ack_frame(channel: int, tag: int, multiple: bool) -> bytes:
 class Unsettled:
     """The deliveries of a channel that the broker waits for. Loop thread only."""
 
-    __slots__ = ("_done", "_waiting")
+    __slots__ = ("_done", "_seen", "_waiting")
 
     def __init__(self) -> None:
         #: Tags in their order, which is that of a dict.
         self._waiting: dict[int, None] = {}
         #: Those of them that are acknowledged, and not yet told to the broker.
         self._done: set[int] = set()
+        #: Of those what `overdue` has seen.
+        self._seen: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -77,8 +79,17 @@ class Unsettled:
 
     def rest(self) -> list[int]:
         """Take the others that are acknowledged: they need an acknowledgement each."""
-        done = sorted(self._done)
-        self._done.clear()
-        for tag in done:
+        return self._take(self._done)
+
+    def overdue(self) -> list[int]:
+        """Take those of the others that were acknowledged when this was called the last time."""
+        taken = self._take(self._seen & self._done)
+        self._seen = set(self._done)
+        return taken
+
+    def _take(self, tags: set[int]) -> list[int]:
+        taken = sorted(tags)
+        self._done.difference_update(taken)
+        for tag in taken:
             del self._waiting[tag]
-        return done
+        return taken
