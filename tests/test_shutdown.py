@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -191,8 +192,11 @@ def contained(tmp_path, client):
 
 def children(pid: int) -> list[str]:
     """The states of the children of a process: S, R, Z, ..."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] for child in found]
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it was reaped meanwhile
+            found.append(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0])
+    return found
 
 
 @pytest.mark.timeout(600 if FULL else 300)
