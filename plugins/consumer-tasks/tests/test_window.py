@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bootsteps_consumer_tasks.handover import HandOver
-from bootsteps_consumer_tasks.window import AHEAD_PUSHED, COPIED_MOST, LOOK_S, MOST, STILL_S, Window
+from bootsteps_consumer_tasks.window import AHEAD, COPIED_MOST, LOOK_S, MOST, PUSHED, STILL_S, Window
 
 USUAL = 4
 
@@ -107,7 +107,7 @@ def test_of_what_a_broker_pushed_copies_go_back_if_it_would_wait_for_long(bench,
     lab.take(320)
     lab.end(20)
     lab.look()
-    assert lab.told == round(20 * AHEAD_PUSHED)
+    assert lab.told == round(20 * AHEAD * PUSHED)
     lab.look(round(STILL_S / LOOK_S) - 2)
     assert bench.poster.posted == []
     lab.look(2)  # no task ends any more
@@ -116,6 +116,17 @@ def test_of_what_a_broker_pushed_copies_go_back_if_it_would_wait_for_long(bench,
     lab.look(9)
     assert (len(bench.poster.posted), bench.ledger.held()) == (300 - USUAL, USUAL), "the usual ones stay"
     assert [outcome for each in (lab.kept[-1], lab.kept[0]) for outcome in each.settled] == ["ack", "ack"]
+
+
+def test_a_pace_below_the_usual_does_not_move_the_window_of_a_broker_that_pushes(bench, message):
+    lab = Lab(bench, message, bench.guard.give_back)
+    for _ in range(5):
+        lab.take(3)
+        lab.end(2)
+        lab.look()
+        lab.end(1)
+        lab.look()
+    assert bench.limits == [USUAL], "each change is a message to the broker"
 
 
 def test_what_no_copy_is_made_of_stays_here(bench, message, caplog):

@@ -14,7 +14,7 @@ from bootsteps_consumer_tasks.prefetch import Prefetch
 from bootsteps_consumer_tasks.starts import Starts
 
 __all__ = [
-    "AHEAD_PUSHED", "COPIED_MOST", "LOOK_S", "MOST", "STILL_S", "Window", "can_follow", "can_give_back",
+    "AHEAD", "COPIED_MOST", "LOOK_S", "MOST", "PUSHED", "STILL_S", "Window", "can_follow", "can_give_back",
 ]  # fmt: skip
 
 #: Looks that often while there is work, so a window is never wrong for longer.
@@ -24,8 +24,8 @@ AHEAD = 1.5
 #: And so many for each running task at most: twice what a pool child is given. Beyond, a larger batch saves nothing.
 MOST = 128
 #: A broker that pushes (RabbitMQ) stops for 10 to 20 ms now and then, to collect its garbage: what it has sent before
-#: must last as long.
-AHEAD_PUSHED, MOST_PUSHED = 6.0, 512
+#: must last as long. So it is four times both, if the first is more than the usual.
+PUSHED = 4
 #: Copies are made of what would wait here for so many seconds, at the pace of the last STILL_S,
 COPIED_S = 1.0
 #: and of so many at a look.
@@ -70,7 +70,6 @@ class Window:
         self._starts = starts
         self._copies = copies
         self._can_copy = True
-        self._ahead, self._most = (AHEAD, MOST) if copies is None else (AHEAD_PUSHED, MOST_PUSHED)
         self._entry: TimerEntry | None = None
         #: At the last look there was room for more.
         self._had_room = False
@@ -133,12 +132,14 @@ class Window:
         while ends[0][0] <= now - STILL_S:
             ends.popleft()
         size, usual = self._pool.concurrency, self._usual()
-        pace = self._ahead * ended * min(1.0, LOOK_S / passed)
+        pace, most = AHEAD * ended * min(1.0, LOOK_S / passed), MOST * size
+        if self._copies is not None and pace > usual:
+            pace, most = PUSHED * pace, PUSHED * most
         if now - self._busy_since < STILL_S:
             least = usual
         else:
             least = min(usual, size + sum(number for _, number in ends))
-        wanted, before = max(least, min(int(pace), self._most * size)), usual + self._qos.extra
+        wanted, before = max(least, min(int(pace), most)), usual + self._qos.extra
         # The pace is never quite the same: for little nothing is given back.
         return before if usual < wanted < before <= KEPT * wanted else wanted
 
