@@ -47,31 +47,6 @@ def test_takes_more_than_it_can_start_and_does_all_of_it(bench: Make) -> None:
     assert b.pool.idle()
 
 
-def test_who_is_busy_gets_few_short_jobs_only_after_its_report(bench: Make, fifo: Fifo) -> None:
-    b = bench(1)
-    b.warm("k")
-    (child,) = b.pool._crew.children
-    job, go_on = fifo()
-    (first,) = b.submit(job, kind="k")
-    b.running(first)
-    given = child.given
-    few = b.submit(*[b"echo"] * 15, kind="k")
-    assert child.given == given
-    few += b.submit(b"echo", kind="k")
-    assert child.given == given + 16, "these are worth it"
-    go_on()
-    b.done([first, *few])
-    b.pool._times.note("a millisecond", 0.001)
-    job, go_on = fifo()
-    (first,) = b.submit(job, kind="a millisecond")
-    b.running(first)
-    given = child.given
-    second = b.submit(b"echo", kind="a millisecond")
-    assert child.given == given + 1, "it would be idle for a part of its time"
-    go_on()
-    b.done([first, *second])
-
-
 def test_carries_large_payloads_both_ways(bench: Make) -> None:
     b = bench(2)
     large = os.urandom(5_000_000)

@@ -23,9 +23,6 @@ from bootsteps_pool_processes.serial import serial
 
 __all__ = ["ProcessPool"]
 
-#: Who is busy gets nothing before so many jobs wait, or so many seconds of work: it reports as soon as it has no more,
-#: and to give and to report a few cost as much as many.
-GIVEN_LEAST, WORTH_S = 16, 0.00025
 #: One job at a time in forked children.
 FORKED = Nature("prefork", serial)
 
@@ -148,13 +145,11 @@ class ProcessPool:
         return [child for child in self._crew.children if child.ready]
 
     def _dispatch(self) -> None:
-        """Give the oldest jobs to the children with least to do, until one must wait; few go to idle ones only."""
+        """Give the oldest jobs to the children with least to do, until one must wait."""
         if not self._backlog:
             return
         given: dict[int, list[Job]] = {}
         children = {child.index: child for child in self._ready()}
-        if self._nature.single and not self._is_worth_it():
-            children = {index: child for index, child in children.items() if not child.load.jobs}
         heap = [(child.load.rank, index) for index, child in children.items()]
         heapq.heapify(heap)
         now = time.monotonic()
@@ -170,11 +165,6 @@ class ProcessPool:
             self._crew.give(children[index], jobs)
             self._deadlines.watch(jobs, now)
         self._keep_guard()
-
-    def _is_worth_it(self) -> bool:
-        """Tell whether the backlog is for busy children, too."""
-        backlog = self._backlog
-        return len(backlog) >= GIVEN_LEAST or sum(self._times.expected(job.kind) for job in backlog) >= WORTH_S
 
     def _keep_guard(self) -> None:
         """Look again soon, as long as jobs wait behind others."""
