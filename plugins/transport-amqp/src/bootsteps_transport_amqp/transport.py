@@ -99,6 +99,8 @@ class Turn:
         self._hub = hub
         #: Ends the rest, while nothing is delivered.
         self._resting: Any = None
+        #: Something was delivered since that was set.
+        self._went_on = False
         self._pid = os.getpid()
         self._fd = connection.sock.fileno()
         self._timer: Any = None
@@ -144,6 +146,7 @@ class Turn:
         if self._have_enough():
             self._rest()
             return False
+        self._went_on = True
         delivered = self._connection.dispatch(DELIVERED_MOST)
         if delivered:
             for call in self._after_delivery:
@@ -153,13 +156,18 @@ class Turn:
     def _rest(self) -> None:
         """Wait until there is not enough; and not for long, for the broker may have said something else, too."""
         if self._resting is None:
+            self._went_on = False
             self._resting = self._hub.call_later(REST_S, self._end_rest)
 
     def _end_rest(self) -> None:
         self._resting = None
-        if self._connection.connected:
-            while self._connection.dispatch():
-                pass
+        if not self._connection.connected:
+            return
+        if self._went_on:
+            self._deliver()
+            return
+        while self._connection.dispatch():
+            pass
 
     def _on_tick(self) -> None:
         """Deliver what an answer that was waited for left unread, and write."""
