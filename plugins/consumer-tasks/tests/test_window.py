@@ -73,6 +73,29 @@ def test_the_window_grows_with_the_tasks_that_end_within_bounds(lab):
     assert lab.told == MOST
 
 
+def test_where_nothing_waits_it_is_looked_at_seldom(lab):
+    looks, call_after = [], lab.bench.timer.call_after
+
+    def noted(seconds, *rest):
+        looks.append(seconds)
+        return call_after(seconds, *rest)
+
+    lab.bench.timer.call_after = noted
+    for _ in range(10):
+        lab.take(1)
+        lab.end(1)
+        lab.look()
+    assert looks == [STILL_S]
+    lab.take(2)
+    assert looks == [STILL_S, LOOK_S]
+
+
+def test_a_task_that_runs_alone_for_long_makes_the_window_small(lab):
+    lab.take(1)
+    lab.look(round(STILL_S / LOOK_S) + 1)
+    assert lab.told == 1, "others may have what comes now"
+
+
 def test_it_is_the_usual_one_again_when_there_is_nothing_to_do(lab):
     lab.take(10)
     lab.end(10)

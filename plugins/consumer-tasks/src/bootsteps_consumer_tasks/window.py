@@ -17,7 +17,7 @@ __all__ = [
     "AHEAD", "COPIED_MOST", "LOOK_S", "MOST", "PUSHED", "STILL_S", "Window", "can_follow", "can_give_back",
 ]  # fmt: skip
 
-#: Looks that often while there is work, so a window is never wrong for longer.
+#: Looks that often while there is work for more than the pool can run, so a window is never wrong for longer.
 LOOK_S = 0.02
 #: Beyond the prefetch limit the worker holds what it ran during one look, and half of that again, so that it can grow.
 AHEAD = 1.5
@@ -71,6 +71,8 @@ class Window:
         self._copies = copies
         self._can_copy = True
         self._entry: TimerEntry | None = None
+        #: The next look is a late one.
+        self._calm = False
         #: At the last look there was room for more.
         self._had_room = False
         #: It is time to look.
@@ -85,14 +87,20 @@ class Window:
         if self._due:  # not in the timer's call: what a broken connection raises is lost there
             self._due = False
             self._look()
-        elif self._entry is None and self._ledger.held():
-            self._busy_since = self._looked_at = self._clock()
-            self._seen = self._ledger.ended
-            self._ends.clear()
+        elif self._entry is None:
+            if self._ledger.held():
+                self._busy_since = self._looked_at = self._clock()
+                self._seen = self._ledger.ended
+                self._ends.clear()
+                self._look_later()
+        elif self._calm and self._ledger.held() > self._pool.concurrency:
+            self._entry.cancel()
             self._look_later()
 
     def _look_later(self) -> None:
-        self._entry = self._timer.call_after(LOOK_S, self._ring)
+        """Look soon; if nothing waits and the window is the usual one, when it would be too large for long tasks."""
+        self._calm = not self._qos.extra and self._ledger.held() <= self._pool.concurrency
+        self._entry = self._timer.call_after(STILL_S if self._calm else LOOK_S, self._ring)
 
     def _ring(self) -> None:
         self._due, self._entry = True, None
@@ -108,9 +116,11 @@ class Window:
             self._ledger.given_back = 0
             self._qos.stretch(0)
             return
+        if self._qos.value:  # else there is no limit, by remote control
+            self._adapt()
         self._look_later()
-        if not self._qos.value:
-            return  # no limit, by remote control
+
+    def _adapt(self) -> None:
         wanted, usual = self._wanted(self._clock()), self._usual()
         self._qos.stretch(wanted - usual)
         waiting = self._ledger.count(State.HELD) + self._ledger.count(State.LIMITED)
