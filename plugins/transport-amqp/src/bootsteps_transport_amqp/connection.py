@@ -72,7 +72,7 @@ class Connection(pyamqp.Connection):
         self._buf = b""
         self._pos = 0
         #: What came after that, while there was more in it than a part of a frame.
-        self._further: list[bytes] = []
+        self._further: deque[bytes] = deque()
         self._deliveries = Deliveries()
         self._answers_only = 0
         #: What came while an answer was waited for: channel, callback, message.
@@ -295,9 +295,11 @@ class Connection(pyamqp.Connection):
         self._further.append(chunk)
 
     def _take_further(self) -> None:
-        """Go on with what came after the present buffer, of which not more than a part of a frame is left."""
-        self._buf, self._pos = b"".join((self._buf[self._pos :], *self._further)), 0
-        self._further.clear()
+        """Go on with what came after the present buffer, of which not more than a part of a frame is left.
+
+        One piece at a time: half a megabyte in one would stay with the process.
+        """
+        self._buf, self._pos = self._buf[self._pos :] + self._further.popleft(), 0
 
     def _wait_for_some(self, transport: Any, timeout: float | None) -> bytes:
         with transport.having_timeout(timeout):
