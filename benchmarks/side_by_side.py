@@ -1,8 +1,8 @@
-"""Latency at 100 tasks a second, side by side: the workers of all systems run on one broker, and take turns of ten tasks.
+"""Latency at 100 tasks a second, side by side: the workers of all systems run on one broker, in turns of ten tasks.
 
-`./x bench --measures latency` gives each system some seconds of its own, which may be good or bad ones of the machine:
-what differs by less than a fifth it cannot tell apart. Here a turn of one system is followed by one of the next within
-0.3 s. The environments are those that `./x bench` has made.
+`./x bench --measures latency` gives each system some seconds of its own, which may be good or bad ones of the
+machine: what differs by less than a fifth it cannot tell apart. Here a turn of one system is followed by one of the
+next within 0.3 s. The environments are those that `./x bench` has made.
 """
 
 from __future__ import annotations
