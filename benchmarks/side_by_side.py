@@ -80,7 +80,7 @@ def _begin(name: str, broker: str, brokers: Brokers, folder: Path, turns: int, s
     folder.mkdir()
     cell = Cell(system, FOLDER / system.environment / "bin", *brokers.place(broker, folder), folder, LIMIT_S)
     slots = cell.slots(2 * TURN * (turns + WARM_UP))
-    stack.enter_context(cell.worker(results=True))
+    stack.enter_context(cell.worker(results=True, name=name))
     return Side(slots, stack.enter_context(cell.client(results=True)))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import platform
 import socket
+from pathlib import Path
 from select import select
 
 import pytest
 
 from bootsteps import Job
+from bootsteps.testing import FakeTimer
 from bootsteps_pool_processes.frames import (
     END,
     Frame,
@@ -22,6 +25,7 @@ from bootsteps_pool_processes.frames import (
 )
 from bootsteps_pool_processes.load import HELD_MOST, WINDOW_S, Load, RunTimes, WideLoad
 from bootsteps_pool_processes.shared import Claims, Slot
+from bootsteps_pool_processes.spare import JOBS, REST_S, Spare, trim
 from bootsteps_pool_processes.tray import SIZE, Tray
 
 
@@ -162,3 +166,38 @@ def test_jobs_to_be_ended_travel_as_their_numbers() -> None:
     inbox.feed(pack_end([1, 2**63]))
     (frame,) = inbox.frames()
     assert (frame.kind, unpack_end(frame)) == (END, (1, 2**63))
+
+
+def resident_mib() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc, whose malloc can be trimmed")
+def test_trimming_gives_back_what_lies_before_something_that_is_kept() -> None:
+    pieces = [bytearray(2000) for _ in range(40_000)]
+    kept = pieces[-1]
+    pieces.clear()
+    before = resident_mib()
+    trim()
+    assert before - resident_mib() > 50
+    assert len(kept) == 2000
+
+
+def test_memory_is_trimmed_after_many_jobs_at_rest() -> None:
+    timer, trimmed = FakeTimer(), list[int]()
+    spare = Spare(timer, lambda: trimmed.append(1))
+    spare.note(JOBS - 1)
+    timer.advance(10 * REST_S)
+    assert (trimmed, timer.pending) == ([], 0)
+    spare.note(1)
+    timer.advance(REST_S / 2)
+    spare.note(1)
+    timer.advance(REST_S)
+    assert trimmed == [], "it was not at rest"
+    timer.advance(REST_S)
+    assert (trimmed, timer.pending) == ([1], 0)
+    spare.note(JOBS)
+    spare.stop()
+    timer.advance(10 * REST_S)
+    assert trimmed == [1]

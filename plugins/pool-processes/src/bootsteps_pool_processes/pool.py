@@ -20,6 +20,7 @@ from bootsteps_pool_processes.nature import Nature
 from bootsteps_pool_processes.process import Child
 from bootsteps_pool_processes.recycle import LOOK_S, NEVER, Recycling, used_by
 from bootsteps_pool_processes.serial import serial
+from bootsteps_pool_processes.spare import Spare
 
 __all__ = ["ProcessPool"]
 
@@ -58,6 +59,7 @@ class ProcessPool:
         #: Looks for children that are stuck, while jobs wait behind others.
         self._guard: TimerEntry | None = None
         self._memory_guard: TimerEntry | None = None
+        self._spare = Spare(timer)
         self._deadlines = Deadlines(timer, lambda: self._crew.everyone, self._end_late)
 
     @property
@@ -108,6 +110,7 @@ class ProcessPool:
             self._memory_guard = None
         self._backlog.clear()
         self._deadlines.stop()
+        self._spare.stop()
         if self._guard is not None:
             self._guard.cancel()
             self._guard = None
@@ -197,6 +200,7 @@ class ProcessPool:
             outcomes = [_timed_out(child, outcome) for outcome in outcomes]
         child.load.reported(time.monotonic())
         child.reported += len(outcomes)
+        self._spare.note(len(outcomes))
         if any(frame.kind == LEAVING for frame in frames):
             child.ready = False
             self._take_back(child)
