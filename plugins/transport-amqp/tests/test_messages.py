@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from amqp.exceptions import NotFound
 from kombu import Consumer, Exchange, Producer, Queue
 
 from bootsteps_transport_amqp import consuming, transport
@@ -195,6 +196,22 @@ def test_who_has_enough_gets_no_more_for_a_moment(
         connection.transport._loop._resting = None
         until(lambda: len(found) == 1000, hub.run_once)  # the broker may have said more than that
         assert [int(message.body) for message in found] == list(range(1000))
+
+
+def test_who_has_enough_hears_all_the_same_that_the_broker_has_closed_the_channel(
+    connect: Connect, peer: Any, name: str, hub: Any, until: Until
+) -> None:
+    peer.queue_declare(name, durable=True, auto_delete=False)
+    with connect() as connection:
+        channel, found = connection.channel(), list[Any]()
+        channel.publish_many([(channel.prepare_message(str(number)), "", name) for number in range(200)])
+        consume(channel, name, found.append, no_ack=True)
+        connection.transport.have_enough = lambda: True
+        connection.register_with_event_loop(hub)
+        until(lambda: left(peer, name) == 0, hub.run_once)
+        channel.basic_publish(channel.prepare_message("x"), f"no exchange {name}", "")
+        with pytest.raises(NotFound):
+            until(lambda: False, hub.run_once)
 
 
 def test_what_is_not_settled_comes_back_and_only_that(

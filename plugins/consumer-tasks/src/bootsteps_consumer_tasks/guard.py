@@ -84,8 +84,7 @@ class Guard:
         again, self._coming_again = self._coming_again, []
         for (headers, delivery, _), why in self._publish_anew(again):
             log.error("Task %s[%s] runs uncounted, a copy cannot be published: %s", headers.name, headers.id, why)
-            self._ledger.excuse(headers.id)
-            self.take(delivery.message)
+            self._take_here(headers, delivery)
 
     def give_back(self, requests: Sequence[Request]) -> bool:
         """Put what nobody began to work on at the end of its queues, by copies; False if that is not possible.
@@ -94,11 +93,15 @@ class Guard:
         """
         left = self._publish_anew([(request.headers, request.delivery, {}) for request in requests])
         for (headers, delivery, _), _ in left:
-            self._ledger.excuse(headers.id)
-            self.take(delivery.message)
+            self._take_here(headers, delivery)
         if left:
             log.warning("%d tasks that wait here cannot be given back, and are kept: %s", len(left), left[0][1])
         return not left
+
+    def _take_here(self, headers: TaskHeaders, delivery: Delivery) -> None:
+        if headers.redelivered:
+            self._ledger.excuse(headers.id)
+        self.take(delivery.message)
 
     def _publish_anew(self, again: Sequence[Again]) -> list[tuple[Again, object]]:
         """Publish copies, then acknowledge; return of which there is none, and why."""

@@ -238,6 +238,7 @@ class Tasks(Step):
 
         def stop() -> None:
             hub.on_tick.discard(self._handover)
+            transport.have_enough = lambda: False
             if self._handover in after_delivery:
                 after_delivery.remove(self._handover)
 

@@ -101,6 +101,8 @@ class Turn:
         self._resting: Any = None
         #: Something was delivered since that was set.
         self._went_on = False
+        #: It was not, for so long that all is delivered now.
+        self._overdue = False
         self._pid = os.getpid()
         self._fd = connection.sock.fileno()
         self._timer: Any = None
@@ -143,7 +145,7 @@ class Turn:
 
     def _deliver(self) -> bool:
         """Deliver some of what was received, then let those go on for whom it was; False if that was nothing."""
-        if self._have_enough():
+        if not self._overdue and self._have_enough():
             self._rest()
             return False
         self._went_on = True
@@ -160,20 +162,15 @@ class Turn:
             self._resting = self._hub.call_later(REST_S, self._end_rest)
 
     def _end_rest(self) -> None:
-        self._resting = None
-        if not self._connection.connected:
-            return
-        if self._went_on:
-            self._deliver()
-            return
-        while self._connection.dispatch():
-            pass
+        """Leave the rest to the tick of this turn: what the broker's word raises in a timer's call is lost there."""
+        self._resting, self._overdue = None, not self._went_on
 
     def _on_tick(self) -> None:
         """Deliver what an answer that was waited for left unread, and write."""
         connection = self._connection
         while connection.has_unread and connection.connected and self._deliver():
             self._wake_soon()  # for others, who may have had their turn
+        self._overdue = False
         if connection.connected:
             connection.flush(eager=False)
 
