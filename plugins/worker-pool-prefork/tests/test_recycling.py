@@ -61,7 +61,7 @@ def test_a_child_that_uses_too_much_memory_is_replaced_after_its_job(
     own = b"%d" % pid
     with caplog.at_level(logging.INFO):
         assert [outcome.payload for outcome in b.do(b"pid", b"hoard 20000000", b"pid")] == [own] * 3
-        greedy, after = b.do(b"hoard 80000000", b"pid")
+        greedy, after = b.do(b"hoard 300000000", b"pid")
     assert greedy.payload == own, "the job that goes beyond is finished"
     assert after.payload not in (own, b"")
     assert f"child {pid} is replaced: it uses " in caplog.text
