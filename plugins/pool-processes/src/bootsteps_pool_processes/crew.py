@@ -29,6 +29,8 @@ YOUNG_S = 1.0
 PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.8
 #: After TERM, a child has so long before KILL; and after KILL before it is given up.
 TERM_S, KILL_S = 0.5, 5.0
+#: Bytes that are read from a child at once: what a batch of 32 outcomes takes, several times.
+SCRATCH = 1 << 14
 #: An idle child whose socket was closed has so long to end.
 LEAVE_S = 2.0
 
@@ -77,7 +79,7 @@ class Crew:
         self._stopping = False
         self._nursery: Nursery | None = None
         self._warned: set[str] = set()
-        self._scratch = memoryview(bytearray(1 << 16))
+        self._scratch = memoryview(bytearray(SCRATCH))
 
     @property
     def size(self) -> int:

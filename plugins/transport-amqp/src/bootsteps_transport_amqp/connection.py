@@ -28,6 +28,8 @@ __all__ = ["FLUSH_AFTER_S", "Connection"]
 CHUNK = 32768
 #: Written at once, at least, while the loop collects.
 WRITE_AT = 65536
+#: Of a frame that py-amqp's own writer makes.
+FRAME_MOST = 16384
 #: Acknowledgements out of order wait so long for those before them.
 FLUSH_AFTER_S = 0.005
 #: On a loop no write waits longer.
@@ -45,6 +47,23 @@ def _limit(seconds: float) -> dict[int, int]:
     return {socket.TCP_USER_TIMEOUT: int(seconds * 1000)} if hasattr(socket, "TCP_USER_TIMEOUT") else {}
 
 
+class _Small:
+    """A connection, of which py-amqp's writer knows a smaller frame: it keeps memory of that size, 128 KiB else.
+
+    Mostly it writes methods; larger bodies, which are mostly written without it, are parted.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        #: The writer counts here what `Connection.write` counts.
+        self.bytes_sent = 0
+
+    @property
+    def frame_max(self) -> int:
+        """Bytes."""
+        return min(int(self._connection.frame_max), FRAME_MOST)
+
+
 class Connection(pyamqp.Connection):
     """A connection to RabbitMQ.
 
@@ -59,7 +78,7 @@ class Connection(pyamqp.Connection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # py-amqp's writer makes the frames, and thinks that this connection is the socket.
-        kwargs.setdefault("frame_writer", lambda connection, transport: frame_writer(connection, connection))
+        kwargs.setdefault("frame_writer", lambda connection, transport: frame_writer(_Small(connection), connection))
         queue_type = kwargs.pop("native_delayed_delivery_queue_type", "quorum")
         #: Seconds to wait for a broker that reads nothing.
         self._patience_s: float = kwargs.get("write_timeout") or PATIENCE_S
