@@ -61,10 +61,14 @@ def main() -> None:
     parser.add_argument("--broker", choices=BROKERS[:2], default="amqp", help="default: amqp")
     parser.add_argument("--turns", type=int, default=100, help="of each system (default: 100)")
     options = parser.parse_args()
+    names = options.systems.split(",")
+    if unknown := [name for name in names if name not in SYSTEMS]:
+        parser.error(f"there is no system {unknown[0]!r}; there are: {', '.join(SYSTEMS)}")
+    if shared := _shared(names):
+        parser.error(f"{' and '.join(shared)} would take each other's tasks: they have one queue; name one of them")
     with tempfile.TemporaryDirectory(prefix="side-by-side-") as place, ExitStack() as stack:
         folder = Path(place)
         brokers = stack.enter_context(running([options.broker], folder))
-        names = options.systems.split(",")
         sides = {name: _begin(name, options.broker, brokers, folder / name, options.turns, stack) for name in names}
         for number in range(options.turns + WARM_UP):
             for name in names if number % 2 else names[::-1]:
@@ -72,6 +76,13 @@ def main() -> None:
             print(f"\r{number + 1}/{options.turns + WARM_UP}", end="", file=sys.stderr)
     print(file=sys.stderr)
     _show(sides)
+
+
+def _shared(names: list[str]) -> list[str]:
+    """Return systems that consume from one queue, though not by our setting."""
+    others = [name for name in names if SYSTEMS[name].environment != "ours"]
+    pairs = [(a, b) for a in others for b in others if a < b and {*SYSTEMS[a].queues} & {*SYSTEMS[b].queues}]
+    return list(pairs[0]) if pairs else []
 
 
 def _begin(name: str, broker: str, brokers: Brokers, folder: Path, turns: int, stack: ExitStack) -> Side:
