@@ -289,11 +289,15 @@ def test_a_client_whose_broker_is_short_of_memory_waits_and_loses_nothing(tmp_pa
         def logged() -> str:
             return "".join(path.read_text() for path in (tmp_path / "log").glob("*.log"))
 
-        until(lambda: "closing AMQP connection" in logged(), "a line on the end of a connection")
-        log = logged()  # also of somebody who asked whether it is up, and hung up without having introduced himself
-        clients = re.findall(r"connection (<[\d.]+>) .* authenticated", log)
-        assert clients
-        assert not [pid for pid in clients if f"{pid} client unexpectedly closed" in log], "it did not say goodbye"
+        def clients() -> list[str]:
+            """Those that introduced themselves; somebody asks whether it is up, and just hangs up."""
+            return re.findall(r"connection (<[\d.]+>) .* authenticated", logged())
+
+        def gone() -> bool:
+            return len(clients()) == 2 and all(f"closing AMQP connection {pid}" in logged() for pid in clients())
+
+        until(gone, "the end of the client's connection and of ours")
+        assert not [pid for pid in clients() if f"{pid} client unexpectedly closed" in logged()], "no goodbye"
     finally:
         node.__exit__(None, None, None)
 
