@@ -195,31 +195,6 @@ def test_killing_workers_loses_none(place: Callable[..., Place]) -> None:
     assert here.ready() == 0
 
 
-def test_the_limit_is_the_consumers_own_until_there_are_two(place: Callable[..., Place]) -> None:
-    """Then the channel's, which is for both together."""
-    here = place()
-
-    def told(what: str, limit: str) -> list[int]:
-        try:
-            found = rabbitmqctl(here.url, what, "--no-table-headers", limit).split()
-        except ServerMissing as exc:
-            pytest.skip(str(exc))
-        return [int(number) for number in found if number != "0"]
-
-    with worker_on(here, "worker") as worker:
-        worker.until_logged("the mailbox is open")
-        before = told("list_channels", "global_prefetch_count")
-        assert 8 in told("list_consumers", "prefetch_count")
-        with closing(App("asking", broker=here.url, control_exchange=here.name)) as asking:
-            more = {"queue": f"{here.name}-more"}
-            assert asking.control.broadcast("add_consumer", more, reply=True, timeout=20, limit=1)
-        until(lambda: sorted(told("list_channels", "global_prefetch_count")) == sorted([*before, 8]), "the limit")
-        assert 8 not in told("list_consumers", "prefetch_count")
-        here.client.send_task("proj.mark", (1,), queue=f"{here.name}-more")
-        here.client.send_task("proj.mark", (2,))
-        until(lambda: sorted(here.lines("marks")) == ["1", "2"], "a task of each queue")
-
-
 @pytest.mark.parametrize("type_", ["classic", "quorum"])
 def test_tasks_that_wait_for_their_eta_in_the_worker_keep_none_from_it(place: Callable[..., Place], type_: str) -> None:
     """Their ETA is near, so they are held here, more of them than the prefetch limit was."""

@@ -159,7 +159,7 @@ class Bench:
         self.control = TaskControl(app, self.ledger, self.revoked, self.buckets, self.pool, self.timer)
         self.pool.connect(self.settlement.on_outcomes)
         self.limits: list[int] = []
-        self.qos = Prefetch(lambda prefetch_count, apply_global: self.limits.append(prefetch_count), lambda: 4)
+        self.qos = Prefetch(lambda prefetch_count: self.limits.append(prefetch_count), 4)
         self.connect()
 
     def connect(self) -> None:

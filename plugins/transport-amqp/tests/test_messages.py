@@ -400,65 +400,6 @@ def test_a_limit_of_single_consumers_can_be_changed_too(
         assert peer.queue_declare(name, passive=True).consumer_count == 0
 
 
-def test_a_limit_of_the_channel_and_one_of_its_consumers_replace_each_other(
-    connect: Connect, peer: Any, name: str, hub: Any, until: Until
-) -> None:
-    peer.queue_declare(name, durable=True, auto_delete=False)
-    held: list[Any] = []
-    with connect() as connection:
-        channel = connection.channel()
-        channel.publish_many([(channel.prepare_message(str(number)), "", name) for number in range(500)])
-        channel.basic_qos(0, 5, True)
-        consume(channel, name, held.append)
-        connection.register_with_event_loop(hub)
-
-        def limit(count: int, for_all: bool, then: int) -> None:
-            """Set it; so many are held then, and no more: what the queue answers comes behind what it delivers."""
-            channel.basic_qos(0, count, for_all)
-            until(lambda: len(held) == then, hub.run_once)
-            connection.connection.flush()
-            channel.queue_declare(name, passive=True)
-            connection.connection.deliver_held()
-            assert (len(held), left(peer, name)) == (then, 500 - then)
-
-        def settle(number: int) -> None:
-            channel.ack_many([message.delivery_tag for message in held if not message.acknowledged][:number])
-            for message in [message for message in held if not message.acknowledged][:number]:
-                message._state = "ACK"
-            connection.connection.flush()
-
-        until(lambda: len(held) == 5, hub.run_once)
-        limit(20, False, 25)  # its own, which does not count what came before
-        limit(10, True, 25)  # the channel's, which does
-        settle(20)
-        limit(11, True, 31)
-        limit(4, False, 35)
-        settle(35)
-        limit(100, True, 135)
-        limit(0, True, 500)
-        settle(500)
-        until(lambda: not channel._unsettled, hub.run_once)
-        assert sorted(int(message.body) for message in held) == list(range(500)), "one is lost, or came twice"
-    assert left(peer, name) == 0
-
-
-def test_a_consumer_that_cannot_be_made_anew_never_is_without_a_limit(
-    connect: Connect, peer: Any, name: str, hub: Any, until: Until
-) -> None:
-    peer.queue_declare(name, durable=True, auto_delete=False)
-    held: list[Any] = []
-    with connect() as connection:
-        channel = connection.channel()
-        channel.publish_many([(channel.prepare_message(str(number)), "", name) for number in range(100)])
-        channel.basic_qos(0, 5, True)
-        channel.basic_consume(name, consumer_tag="x", callback=held.append, arguments={"x-priority": 5})
-        connection.register_with_event_loop(hub)
-        until(lambda: len(held) == 5, hub.run_once)
-        channel.basic_qos(0, 20, False)
-        until(lambda: len(held) == 20, hub.run_once)
-        assert left(peer, name) == 80
-
-
 def test_a_method_as_large_as_its_frame_allows_is_written(connect: Connect, peer: Any, name: str) -> None:
     """By py-amqp's own writer, which keeps less memory with us."""
     large = {f"x-{number}": "a" * 200 for number in range(60)}

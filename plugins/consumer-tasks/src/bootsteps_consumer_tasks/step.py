@@ -183,7 +183,7 @@ class Tasks(Step):
 
     def start(self, consumer: ConsumerView) -> None:
         from bootsteps_consumer_tasks.handover import HandOver
-        from bootsteps_consumer_tasks.prefetch import Prefetch, own_limits
+        from bootsteps_consumer_tasks.prefetch import Prefetch, is_quorum
         from bootsteps_consumer_tasks.window import Window, can_follow, can_give_back
 
         intake, pool = self._make_intake(consumer), consumer.get(POOL)
@@ -195,10 +195,9 @@ class Tasks(Step):
         if purged is not None:
             consumer.log.warning("%d messages deleted from %s", purged, ", ".join(queue.name for queue in queues))
         self._multiplier, self._size = consumer.setting(PREFETCH), pool.concurrency
-        adapts = consumer.app.conf.source(PREFETCH.name) == "default" and can_follow(task_consumer.channel)
-        qos = Prefetch(
-            task_consumer.qos, self._usual, lambda: own_limits(task_consumer.channel if adapts else None, queues)
-        )
+        # RabbitMQ heeds a change only if it is for the whole channel; quorum queues know no such limit.
+        tell = partial(task_consumer.qos, apply_global=not any(map(is_quorum, queues)))
+        qos = Prefetch(tell, self._usual())
         consumer.lend(STRATEGIES, intake.strategies)
         consumer.lend(UPDATE_STRATEGIES, intake.update_strategies)
         consumer.lend(APPLY_ETA_TASK, intake.apply_eta_task)
@@ -209,6 +208,7 @@ class Tasks(Step):
         consumer.lend(TASK_CONSUMER, task_consumer)
         consumer.lend(QOS, qos)
         self._intake, self._qos = intake, qos
+        adapts = consumer.app.conf.source(PREFETCH.name) == "default" and can_follow(task_consumer.channel)
         told = qos, _ledger(consumer), pool, consumer.get(TIMER), self._usual
         copies = None if can_give_back(task_consumer.channel) else consumer.get(GUARD).give_back
         window = Window(*told, starts=consumer.get(SETTLEMENT).starts, copies=copies) if adapts else None
@@ -252,7 +252,6 @@ class Tasks(Step):
         """Consume from queues that are added, and no more from those that are cancelled."""
 
         def consume(queue: Any) -> None:
-            self._qos.tell()
             task_consumer.add_queue(queue)
             task_consumer.consume()
             consumer.log.info("consuming from %s too", queue.name)

@@ -35,8 +35,6 @@ class Consuming(pyamqp.Channel):
     """What a channel does with its consumers."""
 
     connection: Connection | None
-    #: On a loop a limit that is not for the whole channel can be changed.
-    changes_own_limits = True
 
     def __init__(self, connection: Connection, *args: Any, **kwargs: Any) -> None:
         #: By the tag that is known to who consumes.
@@ -46,8 +44,6 @@ class Consuming(pyamqp.Channel):
         #: The queues by tag, also by those that were used before: what is delivered late has one that is gone.
         self._queues: dict[str, str] = {}
         self._limit = 0
-        #: That limit is each consumer's own, not the channel's; None before there is one.
-        self._own: bool | None = None
         self._serial = count(2)
         super().__init__(connection, *args, **kwargs)
 
@@ -81,48 +77,33 @@ class Consuming(pyamqp.Channel):
         """Set how many deliveries may be unsettled; 0 is no limit. On a loop the answer is not waited for.
 
         A limit that is not for the whole channel the broker heeds for consumers to come only. So on a loop those that
-        there are get anew, if it is worth it. There the channel's limit and the consumers' own replace each other.
+        there are get anew, if it is worth it.
         """
-        own, owned = not a_global, self._own
         if self.connection is None or not self.connection.collecting:
-            self._limit, self._own = prefetch_count, own
+            self._limit = prefetch_count
             return super().basic_qos(prefetch_size, prefetch_count, a_global, **kwargs)
-        if own and owned is False and any(it.fixed for it in self._subscriptions.values()):
-            own = False  # without the channel's limit they would have none
-        if own and owned and not self._is_worth_it(prefetch_count):
-            return None
-        self._limit, self._own = prefetch_count, own
-        if not own and not owned:
-            self._send_qos(prefetch_size, prefetch_count, True)
-            return None
-        # One for consumers to come lifts the channel's. So there is no consumer when it is sent: it would have none.
-        self._cancel_old()
-        self._send_qos(prefetch_size, prefetch_count if own else 0, False)
-        if not own:
-            self._send_qos(prefetch_size, prefetch_count, True)
-        self._consume_anew()
+        if a_global or not self._subscriptions:
+            self._limit = prefetch_count
+            return self._send_qos(prefetch_size, prefetch_count, a_global)
+        small, large = sorted((self._limit, prefetch_count))
+        if small == 0 < large or large >= WORTH_IT * small > 0:
+            self._limit = prefetch_count
+            self._send_qos(prefetch_size, prefetch_count, a_global)
+            self._consume_anew()
         return None
 
-    def _is_worth_it(self, limit: int) -> bool:
-        small, large = sorted((self._limit, limit))
-        return not self._subscriptions or small == 0 < large or large >= WORTH_IT * small > 0
-
-    def _send_qos(self, prefetch_size: int, prefetch_count: int, a_global: bool) -> None:
-        self.send_method(spec.Basic.Qos, "lBb", (prefetch_size, prefetch_count, a_global))
-
-    def _cancel_old(self) -> None:
-        """Cancel the consumers that can be made anew. Until the broker's answer what they get is taken as before."""
-        for tag, it in self._subscriptions.items():
-            if not it.fixed:
-                self.send_method(spec.Basic.Cancel, "sb", (self._present.get(tag, tag), False))
+    def _send_qos(self, prefetch_size: int, prefetch_count: int, a_global: bool) -> Any:
+        return self.send_method(spec.Basic.Qos, "lBb", (prefetch_size, prefetch_count, a_global))
 
     def _consume_anew(self) -> None:
-        """Make those again, under other tags."""
+        """Cancel consumers and make the same again; what is delivered meanwhile is taken as before."""
         for tag, it in self._subscriptions.items():
-            if not it.fixed:
-                self._present[tag] = after = f"{tag}~{next(self._serial)}"
-                self._queues[after] = it.queue
-                super().basic_consume(it.queue, after, nowait=True, callback=it.callback)
+            if it.fixed:
+                continue
+            before, after = self._present.get(tag, tag), f"{tag}~{next(self._serial)}"
+            self.send_method(spec.Basic.Cancel, "sb", (before, False))  # its callback goes with the answer
+            super().basic_consume(it.queue, after, nowait=True, callback=it.callback)
+            self._present[tag], self._queues[after] = after, it.queue
         if len(self._queues) > REMEMBERED:
             self._forget_tags()
 
@@ -133,7 +114,7 @@ class Consuming(pyamqp.Channel):
             del self._queues[tag]
 
     def _do_revive(self) -> None:
-        self._limit, self._own = 0, None
+        self._limit = 0
         self._subscriptions.clear()
         self._present.clear()
         self._queues.clear()
