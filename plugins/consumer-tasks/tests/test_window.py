@@ -125,20 +125,6 @@ def test_what_waits_goes_back_when_no_task_ends_any_more(lab):
     assert lab.told == USUAL
 
 
-def test_the_window_of_a_broker_that_pushes_outlasts_its_pause(bench, message):
-    lab = Lab(bench, message, bench.guard.give_back)
-    lab.take(60)
-    lab.end(20)
-    lab.look()
-    for _ in range(3):  # nothing comes, nothing ends
-        lab.look()
-        assert lab.told == round(20 * AHEAD * PUSHED)
-    lab.end(39)
-    lab.take(1)
-    lab.look(round(STILL_S / LOOK_S) + 2)
-    assert lab.told <= USUAL
-
-
 def test_of_what_a_broker_pushed_copies_go_back_if_it_would_wait_for_long(bench, message):
     lab = Lab(bench, message, bench.guard.give_back)
     lab.take(320)

@@ -24,7 +24,7 @@ AHEAD = 1.5
 #: And so many for each running task at most: twice what a pool child is given. Beyond, a larger batch saves nothing.
 MOST = 128
 #: A broker that pushes (RabbitMQ) stops for 10 to 20 ms now and then, to collect its garbage: what it has sent before
-#: must last as long. So it is four times both, at the best pace of the last STILL_S, if that is more than the usual.
+#: must last as long. So it is four times both, if the first is more than the usual.
 PUSHED = 4
 #: Copies are made of what would wait here for so many seconds, at the pace of the last STILL_S,
 COPIED_S = 1.0
@@ -79,8 +79,8 @@ class Window:
         self._due = False
         self._busy_since = self._looked_at = 0.0
         self._seen = 0
-        #: (when, how many, how many in LOOK_S) tasks that ended, for the last STILL_S.
-        self._ends: deque[tuple[float, int, float]] = deque()
+        #: (when, how many) tasks that ended, for the last STILL_S.
+        self._ends: deque[tuple[float, int]] = deque()
 
     def watch(self) -> None:
         """Look when it is time, as long as there is work. Called at each turn of the loop."""
@@ -137,20 +137,18 @@ class Window:
     def _wanted(self, now: float) -> int:
         ended, self._seen = self._ledger.ended - self._seen, self._ledger.ended
         passed, self._looked_at = max(now - self._looked_at, 1e-6), now
-        pace = ended * min(1.0, LOOK_S / passed)
         ends = self._ends
-        ends.append((now, ended, pace))
+        ends.append((now, ended))
         while ends[0][0] <= now - STILL_S:
             ends.popleft()
         size, usual = self._pool.concurrency, self._usual()
-        most = MOST * size
-        if self._copies is not None and (best := max(fast for _, _, fast in ends)) * AHEAD > usual:
-            pace, most = PUSHED * best, PUSHED * most
-        pace *= AHEAD
+        pace, most = AHEAD * ended * min(1.0, LOOK_S / passed), MOST * size
+        if self._copies is not None and pace > usual:
+            pace, most = PUSHED * pace, PUSHED * most
         if now - self._busy_since < STILL_S:
             least = usual
         else:
-            least = min(usual, size + sum(number for _, number, _ in ends))
+            least = min(usual, size + sum(number for _, number in ends))
         wanted, before = max(least, min(int(pace), most)), usual + self._qos.extra
         # The pace is never quite the same: for little nothing is given back.
         return before if usual < wanted < before <= KEPT * wanted else wanted
@@ -158,7 +156,7 @@ class Window:
     def _give_back_copies(self, surplus: int) -> None:
         """Give back some of what is beyond the usual, if it would wait here for long."""
         calm = self._clock() - self._busy_since >= STILL_S
-        waits_long = surplus * STILL_S > COPIED_S * sum(number for _, number, _ in self._ends)
+        waits_long = surplus * STILL_S > COPIED_S * sum(number for _, number in self._ends)
         if self._copies is not None and self._can_copy and surplus > 0 and calm and waits_long:
             requests = self._withdraw(min(surplus, COPIED_MOST))
             self._can_copy = not requests or self._copies(requests)
