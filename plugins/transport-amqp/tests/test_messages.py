@@ -400,9 +400,12 @@ def test_a_limit_of_single_consumers_can_be_changed_too(
         assert peer.queue_declare(name, passive=True).consumer_count == 0
 
 
-def test_a_method_as_large_as_its_frame_allows_is_written(connect: Connect, peer: Any, name: str) -> None:
+@pytest.mark.parametrize("kilobytes", [1, 15, 16, 17, 100])
+def test_a_method_as_large_as_its_frame_allows_is_written(
+    connect: Connect, peer: Any, name: str, kilobytes: int
+) -> None:
     """By py-amqp's own writer, which keeps less memory with us."""
-    large = {f"x-{number}": "a" * 200 for number in range(60)}
+    large = {f"x-{number:03}": "a" * 1014 for number in range(kilobytes)}
     with connect() as connection:
         channel = connection.channel()
         channel.queue_declare(name, durable=True, auto_delete=False, arguments=large)

@@ -64,6 +64,17 @@ class _Small:
         return min(int(self._connection.frame_max), FRAME_MOST)
 
 
+def _writer(connection: Connection, _: Any) -> Callable[..., None]:
+    """Return what writes a method, and with `content` a message: py-amqp's writer of small frames, mostly."""
+    small = frame_writer(_Small(connection), connection)
+
+    def write(kind: int, channel: int, signature: Any, args: bytes, content: Any) -> None:
+        write = small if len(args) < FRAME_MOST - 2 * FRAME_OVERHEAD else frame_writer(connection, connection)
+        write(kind, channel, signature, args, content)
+
+    return write
+
+
 class Connection(pyamqp.Connection):
     """A connection to RabbitMQ.
 
@@ -78,7 +89,7 @@ class Connection(pyamqp.Connection):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # py-amqp's writer makes the frames, and thinks that this connection is the socket.
-        kwargs.setdefault("frame_writer", lambda connection, transport: frame_writer(_Small(connection), connection))
+        kwargs.setdefault("frame_writer", _writer)
         queue_type = kwargs.pop("native_delayed_delivery_queue_type", "quorum")
         #: Seconds to wait for a broker that reads nothing.
         self._patience_s: float = kwargs.get("write_timeout") or PATIENCE_S
