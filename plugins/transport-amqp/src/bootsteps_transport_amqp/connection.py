@@ -69,8 +69,8 @@ def _writer(connection: Connection, _: Any) -> Callable[..., None]:
     small = frame_writer(_Small(connection), connection)
 
     def write(kind: int, channel: int, signature: Any, args: bytes, content: Any) -> None:
-        write = small if len(args) < FRAME_MOST - 2 * FRAME_OVERHEAD else frame_writer(connection, connection)
-        write(kind, channel, signature, args, content)
+        fits = len(args) < FRAME_MOST - 2 * FRAME_OVERHEAD
+        (small if fits else frame_writer(connection, connection))(kind, channel, signature, args, content)
 
     return write
 

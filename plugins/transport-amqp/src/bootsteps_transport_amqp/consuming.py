@@ -114,7 +114,6 @@ class Consuming(pyamqp.Channel):
             del self._queues[tag]
 
     def _do_revive(self) -> None:
-        self._limit = 0
         self._subscriptions.clear()
         self._present.clear()
         self._queues.clear()
