@@ -414,3 +414,11 @@ def test_a_method_as_large_as_its_frame_allows_is_written(
         assert len(message.body) == 50_000
         message.channel.basic_ack(message.delivery_tag)
     assert left(peer, name) == 0
+
+
+def test_a_heartbeat_is_written(connect: Connect) -> None:
+    """The one frame that has no arguments."""
+    with connect() as connection:
+        connection.connection.send_heartbeat()
+        channel = connection.channel()
+        assert channel.basic_get(channel.queue_declare("", exclusive=True).queue) is None

@@ -68,8 +68,8 @@ def _writer(connection: Connection, _: Any) -> Callable[..., None]:
     """Return what writes a method, and with `content` a message: py-amqp's writer of small frames, mostly."""
     small = frame_writer(_Small(connection), connection)
 
-    def write(kind: int, channel: int, signature: Any, args: bytes, content: Any) -> None:
-        fits = len(args) < FRAME_MOST - 2 * FRAME_OVERHEAD
+    def write(kind: int, channel: int, signature: Any, args: bytes | None, content: Any) -> None:
+        fits = args is None or len(args) < FRAME_MOST - 2 * FRAME_OVERHEAD
         (small if fits else frame_writer(connection, connection))(kind, channel, signature, args, content)
 
     return write
