@@ -185,3 +185,29 @@ def test_the_parent_decodes_no_body():
     sources = Path(strategy.__file__).parent.glob("*.py")
     users = sorted(file.stem for file in sources if "decode_body" in file.read_text())
     assert users == ["runner", "snapshots"]
+
+
+def test_a_state_says_whether_it_is_the_first_of_its_task(runner, app, message):
+    """Who stores it may look less closely then."""
+
+    @app.task(name="told", bind=True)
+    def told(self):
+        self.update_state(state="PROGRESS")
+
+    @app.task(name="tracked", track_started=True)
+    def tracked(): ...
+
+    run(runner, message("plain"))
+    run(runner, message("again", retries=1))
+    redelivered = message("redelivered")
+    redelivered.delivery_info = {**redelivered.delivery_info, "redelivered": True}
+    run(runner, redelivered)
+    run(runner, message("told", "told", ()))
+    run(runner, message("tracked", "tracked", ()))
+    assert {m["task_id"]: m.first for m in app.results.stored if m["status"] == "SUCCESS"} == {
+        "plain": True,
+        "again": False,
+        "redelivered": False,
+        "told": False,
+        "tracked": False,
+    }

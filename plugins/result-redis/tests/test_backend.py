@@ -107,6 +107,45 @@ def test_a_success_is_final_and_everything_else_is_replaced(opened: Open, server
     assert (found["c"]["result"], found["d"]["status"]) == (1, "RETRY")
 
 
+def test_the_first_that_is_stored_of_a_task_is_published_with_it(opened: Open, server: redis.Redis) -> None:
+    listener = server.pubsub(ignore_subscribe_messages=True)
+    listener.subscribe("celery-task-meta-a")
+    while not listener.subscribed or listener.get_message(timeout=0.2) is not None:
+        pass
+    before = commands(server)
+    opened().store([meta("a", "SUCCESS", 1, first=True)])
+    assert commands(server) == before + 1, "it took more than a transaction"
+    message = listener.get_message(timeout=10)
+    assert message is not None
+    assert message["data"] == server.get("celery-task-meta-a")
+    assert "first" not in json.loads(message["data"])
+    assert 86_000_000 < server.pttl("celery-task-meta-a") <= 86_400_000
+    opened(result_expires=0).store([meta("kept", "SUCCESS", 1, first=True)])
+    assert server.ttl("celery-task-meta-kept") == -1
+    listener.close()
+
+
+def test_the_first_is_stored_though_its_connection_was_closed(opened: Open, server: redis.Redis) -> None:
+    backend = opened()
+    backend.store([meta("a", "SUCCESS", 1, first=True)])
+    server.client_kill_filter(_type="normal", skipme=True)
+    backend.store([meta("b", "SUCCESS", 2, first=True)])
+    assert {found["result"] for found in backend.get_many(["a", "b"]).values()} == {1, 2}
+
+
+@pytest.mark.parametrize("stands", ["SUCCESS", "FAILURE", "PROGRESS"])
+def test_what_stands_there_is_looked_at_all_the_same(opened: Open, stands: str) -> None:
+    """An id may be given twice, and somebody else may store a state."""
+    backend = opened()
+    backend.store([meta("a", stands, "before")])
+    backend.store([meta("a", "FAILURE", "after", first=True)])
+    found = backend.get("a")
+    assert found is not None
+    assert (found["status"], found["result"]) == (
+        ("SUCCESS", "before") if stands == "SUCCESS" else ("FAILURE", "after")
+    )
+
+
 def test_another_that_writes_at_the_same_time_is_not_overwritten(opened: Open) -> None:
     """Between our look and our write somebody stores a SUCCESS: the script sees it and writes nothing."""
     backend, other = opened(), opened()

@@ -55,7 +55,10 @@ class RedisBackend:
         values = {
             self._prefix + task_id: encode_meta(meta, self._serializer) for task_id, meta in newest(metas).items()
         }
-        if values:
+        if len(metas) == 1 and getattr(metas[0], "first", False):
+            [(key, value)] = values.items()
+            self._ask(lambda: self._store_first(key, value))
+        elif values:
             self._ask(lambda: self._store(values))
 
     def get(self, task_id: str) -> dict[str, Any] | None:
@@ -129,6 +132,18 @@ class RedisBackend:
 
     def _ask(self, call: Callable[[], T], most_s: float = inf) -> T:
         return patiently(call, self._url, min(most_s, DEADLINE_S))
+
+    def _store_first(self, key: str, value: bytes) -> None:
+        """Store and publish what is probably the first of its task, without a script: so its caller has it sooner.
+
+        A server that did nothing for a moment takes 40 µs more for the script. If something stands there already, what
+        was published may come once more, or be of a task that had succeeded before: who waited for that knows it.
+        """
+        expiry = ("PX", self._expires_ms) if self._expires_ms else ()
+        store = ("SET", key, value, *expiry, "NX")
+        *_, done = self._connections.get().pipeline(("MULTI",), store, ("PUBLISH", key, value), ("EXEC",))
+        if done[0] is None:
+            self._store({key: value})
 
     def _store(self, values: Mapping[str, bytes]) -> None:
         left, standing = dict(values), dict.fromkeys(values, b"")

@@ -133,12 +133,16 @@ class ChordBackend(Protocol):
 
 
 class Meta(dict[str, Any]):
-    """A meta object that knows where an answer would go; that is never stored with it."""
+    """A meta object that knows where an answer would go, and more that is never stored with it."""
 
-    __slots__ = ("correlation_id", "reply_to")
+    __slots__ = ("correlation_id", "first", "reply_to")
 
-    def __init__(self, found: Mapping[str, Any], reply_to: str | None, correlation_id: str | None) -> None:
+    def __init__(
+        self, found: Mapping[str, Any], reply_to: str | None, correlation_id: str | None, first: bool = False
+    ) -> None:
         super().__init__(found)
+        #: As far as its writer knows nothing was stored of this task before.
+        self.first = first
         #: The queue of whoever asked for the task, and what is to be told there.
         self.reply_to = reply_to
         self.correlation_id = correlation_id
@@ -155,17 +159,18 @@ def meta(
     zone: tzinfo | None = None,
     reply_to: str | None = None,
     correlation_id: str | None = None,
+    first: bool = False,
     **further: Any,
 ) -> Meta:
     """Return the meta object of a result. `result` may be an exception; `further` are e.g. `group_id` and `parent_id`.
 
-    A backend that answers instead of storing sends it to the queue `reply_to`. `date_done` is set in ready states only,
-    in `zone` or that of `conf` (default UTC).
+    A backend that answers instead of storing sends it to the queue `reply_to`. It may be quicker about the `first` that
+    is stored of a task. `date_done` is set in ready states only, in `zone` or that of `conf` (default UTC).
     """
     value = exception_to_meta(result) if isinstance(result, BaseException) else result
     date = _now(conf, zone) if state in READY_STATES else None
     found = {"status": state, "result": value, "traceback": traceback, "children": list(children), "date_done": date}
-    return Meta({**found, "task_id": task_id, **further}, reply_to, correlation_id)
+    return Meta({**found, "task_id": task_id, **further}, reply_to, correlation_id, first)
 
 
 def newest(metas: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -72,6 +72,8 @@ class Context:
     called_directly: bool = True
     #: It is run by `Task.apply`, where it was called.
     is_eager: bool = False
+    #: A state of this run was stored before its end.
+    state_stored: bool = field(default=False, repr=False, compare=False)
     #: Headers and properties as they came, JSON, for whoever asks for them: few do.
     undecoded: tuple[str, str] | None = field(default=None, repr=False, compare=False)
 

@@ -304,6 +304,7 @@ class Task(Generic[P, R]):
         own: dict[str, Any] = {}
         if task_id == request.id:
             own = {"reply_to": request.reply_to, "correlation_id": request.correlation_id}
+            request.state_stored = True
         self.app.backend_of(self).store([describe(task_id, state or "PROGRESS", meta, **own)])
 
     def send_event(

@@ -243,6 +243,7 @@ class Run:
     def _store_started(self) -> None:
         found = {"pid": os.getpid(), "hostname": self._request.hostname}
         self._app.backend_of(self._registered).store([self._meta("STARTED", found)])
+        self._request.state_stored = True
 
     def _meta(self, state: str, result: Any, text: str | None = None) -> Mapping[str, Any]:
         request, task = self._request, self._task
@@ -253,7 +254,8 @@ class Run:
         children = request.children if task is None or task.trail else ()
         known = {key: value for key, value in known.items() if value is not None}
         known |= {"reply_to": request.reply_to, "correlation_id": request.correlation_id}
-        return meta(self._id, state, result, text, children, zone=settings.zone, **known)
+        first = not (request.state_stored or request.retries or request.delivery_info.get("redelivered"))
+        return meta(self._id, state, result, text, children, zone=settings.zone, first=first, **known)
 
 
 def _extended(request: Context) -> dict[str, Any]:
