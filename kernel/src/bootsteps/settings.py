@@ -255,9 +255,9 @@ class Settings(MutableMapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         setting = self._declared.get(name)
-        if setting is not None:
-            return self.get(setting)
         found, value = self._find(name)
+        if setting is not None:
+            return self._parse(setting, value) if found else setting.default
         if not found:
             raise KeyError(name)
         return value

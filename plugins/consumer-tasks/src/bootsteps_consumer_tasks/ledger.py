@@ -96,7 +96,7 @@ class Ledger:
         self._unstarted: OrderedDict[str, None] = OrderedDict()
         self._returned: OrderedDict[str, None] = OrderedDict()
         self._recalled: list[Request] = []
-        self._counts: Counter[State] = Counter()
+        self._counts = dict.fromkeys(State, 0)
         #: How many tasks were received, by name.
         self.total: Counter[str] = Counter()
         self._processed = 0

@@ -200,8 +200,10 @@ def decode(payload: bytes | str, serializer: str, accept: Collection[str]) -> An
     """Return the value. Raises kombu's `ContentDisallowed` for a serializer not in `accept`, else `DecodeError`."""
     accepted = content_types(accept if type(accept) is frozenset else frozenset(accept))
     if serializer == "json" and "application/json" in accepted and is_plain_json(payload, "utf-8"):
-        with suppress(ValueError, RecursionError):  # kombu says what is wrong with it
+        try:
             return plain_json(payload.decode())
+        except (ValueError, RecursionError):
+            pass  # kombu says what is wrong with it
     from kombu.serialization import loads, registry
 
     content_type, encoding = registry.name_to_type[serializer], "utf-8"

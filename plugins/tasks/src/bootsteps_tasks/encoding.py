@@ -81,7 +81,7 @@ def encode_task(
     kwargs = {} if kwargs is None else kwargs
     if not isinstance(args, list | tuple):
         raise TypeError(f"the arguments of a task are a list or a tuple, not {args!r}")
-    if not isinstance(kwargs, Mapping):
+    if type(kwargs) is not dict and not isinstance(kwargs, Mapping):
         raise TypeError(f"the keyword arguments of a task are a mapping, not {kwargs!r}")
     eta_text = _moment(countdown, zone) if countdown else _moment(eta, zone)
     expires_text = _moment(expires, zone)

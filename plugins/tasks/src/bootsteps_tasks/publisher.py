@@ -23,6 +23,9 @@ T = TypeVar("T")
 #: Seconds before each further attempt (wire reference 5: three of them, from 0 by 0.2 up to 1).
 PAUSES = (0.0, 0.2, 0.4)
 
+#: So many of them are made at once.
+FEW = 100
+
 #: Seconds that a closing connection, also at the end of its process, waits for a broker to take what was published.
 FAREWELL_S = 10.0
 #: Seconds for a broken one.
@@ -33,7 +36,8 @@ def pauses(policy: Mapping[str, Any]) -> Sequence[float]:
     """Return the pauses that Celery's retry policy means; for ever with `max_retries` None means a million times."""
     start, step = policy.get("interval_start", 0.0), policy.get("interval_step", 0.2)
     longest, most = policy.get("interval_max", 1.0), policy.get("max_retries", 3)
-    return _Pauses(start, step, longest, 1_000_000 if most is None else most)
+    found = _Pauses(start, step, longest, 1_000_000 if most is None else most)
+    return found if len(found) > FEW else tuple(found)
 
 
 class _Pauses(Sequence[float]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -18,9 +17,11 @@ BRACKETS: dict[type, str] = {list: "[]", tuple: "()", set: "{}", frozenset: "{}"
 def bounded_repr(value: Any, limit: int = 1024, depth: int = 3) -> str:
     """Return `repr(value)`, cut to `limit` characters and to `depth` levels (wire reference 3.2: 1024 and 3)."""
     if depth > 0 and _is_simple(value):
-        with suppress(ValueError):  # a number of thousands of digits
+        try:
             if len(text := repr(value)) <= limit:
                 return text
+        except ValueError:
+            pass  # a number of thousands of digits
     pieces: list[str] = []
     size = 0
     for piece in _pieces(value, limit, depth):

@@ -107,7 +107,8 @@ class Channel(Consuming):
             return super()._basic_publish(msg, exchange, routing_key, **options)
         if not connection.collecting:
             connection.hear()  # the broker may have said that it blocks us, or why it closed the channel
-            connection.wait_while_blocked()
+            if connection.blocked:
+                connection.wait_while_blocked()
             connection = self._connected()
         largest = connection.frame_max - FRAME_OVERHEAD
         connection.write(b"".join(self._frames.of(self.channel_id, largest, msg, exchange, routing_key, mandatory)))
