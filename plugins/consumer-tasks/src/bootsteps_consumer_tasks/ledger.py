@@ -145,6 +145,8 @@ class Ledger:
 
     def recalled(self) -> list[Request]:
         """Return, once, what was recalled and is still not started."""
+        if not self._recalled:
+            return []
         found, self._recalled = self._recalled, []
         return [request for request in found if request.state not in (State.ACTIVE, State.SETTLED)]
 

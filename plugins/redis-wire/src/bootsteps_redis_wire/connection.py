@@ -74,6 +74,8 @@ class Connection:
         self._pid = os.getpid()
         self._reader = Reader(self._some)
         self.socket: socket.socket | None = None
+        #: Of the socket.
+        self._incoming: select.poll
 
     def connect(self) -> None:
         """Connect, say who we are, choose the database."""
@@ -82,6 +84,8 @@ class Connection:
         except OSError as exc:
             kind = ServerSilent if isinstance(exc, TimeoutError) else ConnectionLost
             raise kind(f"{self._address} cannot be reached: {exc.strerror or exc}") from exc
+        self._incoming = select.poll()
+        self._incoming.register(self.socket, select.POLLIN)
         greeting = self._greeting()
         if not greeting:
             return
@@ -151,9 +155,8 @@ class Connection:
         """Tell whether something has come, or comes within so many seconds."""
         if self._reader.buffered:
             return True
-        poll = select.poll()
-        poll.register(self._open_socket(), select.POLLIN)
-        return bool(poll.poll(math.ceil(timeout * 1000)))
+        self._open_socket()
+        return bool(self._incoming.poll(math.ceil(timeout * 1000)))
 
     def limit(self, seconds: float) -> None:
         """From now on wait no longer than this."""

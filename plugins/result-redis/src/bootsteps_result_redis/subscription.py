@@ -78,10 +78,12 @@ class Subscription:
         Waits for the first; empty after `timeout` seconds, or when something else came. Raises
         `ConnectionLost`.
         """
-        if not self._arrived and not self._connection.readable(min(timeout, PING_AFTER_S)):
-            if timeout >= PING_AFTER_S:
-                self._ping()
-            return ()
+        if not self._arrived:
+            if not self._connection.readable(min(timeout, PING_AFTER_S)):
+                if timeout >= PING_AFTER_S:
+                    self._ping()
+                return ()
+            self._take()
         while len(self._arrived) < len(self.watched) and self._connection.readable(0):
             self._take()
         found, self._arrived = self._arrived, []

@@ -123,13 +123,11 @@ class Connection(pyamqp.Connection):
             made.host = made.host.encode()
         return made
 
-    def connect(self, callback: Any = None) -> None:
+    def connect(self, callback: Any = None) -> Any:
         self._buf, self._pos = b"", 0
         self._further.clear()
         self._held.clear()
-        super().connect(callback)
-        self._incoming = select.poll()
-        self._incoming.register(self.transport.sock, select.POLLIN)
+        return super().connect(callback)
 
     # -- write
 
@@ -280,7 +278,9 @@ class Connection(pyamqp.Connection):
         """
         if self._unread or self.ssl or not self.connected:
             return False
-        return not self._incoming.poll(0)
+        incoming = select.poll()
+        incoming.register(self.transport.sock, select.POLLIN)
+        return not incoming.poll(0)
 
     def wait_while_blocked(self) -> None:
         """Wait until the broker takes messages again. Raises `RecoverableConnectionError` when that takes too long."""
