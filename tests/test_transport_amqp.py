@@ -176,22 +176,24 @@ def test_a_broker_that_loses_patience_with_a_long_task_stops_nobody(tmp_path: Pa
         node.__exit__(None, None, None)
 
 
-def test_killing_workers_loses_none(place: Callable[..., Place]) -> None:
-    here = place()
-    here.client.send_many(("proj.mark", (number,), {}, {}) for number in range(3000))
+def test_killing_workers_and_children_loses_none_of_20000_tasks(place: Callable[..., Place]) -> None:
+    here, total = place(), 20_000
+    here.client.send_many(("proj.mark", (number,), {}, {}) for number in range(total))
 
     def wait_for(wanted: int) -> None:
         until(lambda: len(set(here.lines("marks"))) >= wanted, f"{wanted} tasks", limit_s=60)
 
-    for wanted in (300, 900, 1800):
-        with worker_on(here, f"killed-at-{wanted}") as worker:
-            wait_for(wanted)
+    for killed in range(1, 5):
+        with worker_on(here, f"killed-{killed}") as worker:
+            wait_for(4000 * killed - 2000)
+            os.kill(worker.children()[0], signal.SIGKILL)
+            wait_for(4000 * killed)
             worker.kill()
     with worker_on(here, "last") as worker:
-        wait_for(3000)
+        wait_for(total)
         until(lambda: here.ready() == 0, "what was run and not acknowledged comes once more")
         assert worker.stop() == 0
-    assert set(here.lines("marks")) == set(map(str, range(3000)))
+    assert set(here.lines("marks")) == set(map(str, range(total)))
     assert here.ready() == 0
 
 
