@@ -233,6 +233,7 @@ print("connected", flush=True)
 sys.stdin.readline()
 for number in range(2000):
     app.send_task("proj.mark", ("x" * 2000,))
+    print("sent", flush=True)
 """
 
 
@@ -246,19 +247,20 @@ def test_a_client_whose_broker_is_short_of_memory_waits_and_loses_nothing(tmp_pa
         pytest.skip(str(exc))
     try:
         words = [sys.executable, "-c", PUBLISHER, url]
-        client = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        told = tmp_path / "told"
+        with told.open("w") as file:
+            client = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=file, text=True)
         assert client.stdin is not None
-        assert client.stdout is not None
-        assert client.stdout.readline() == "connected\n"
+        until(lambda: told.read_text() == "connected\n", "the client's connection")
         rabbitmqctl(url, "set_vm_memory_high_watermark", "absolute", "1")
         client.stdin.write("now\n")
         client.stdin.flush()
         until(lambda: "blocked" in rabbitmqctl(url, "list_connections", "state"), "that it is blocked")
         until(lambda: "blocked" in rabbitmqctl(url, "list_connections", "state"), "that it still is")
+        assert told.read_text().count("sent") < 200, "it wrote on to a broker that reads nothing"
         rabbitmqctl(url, "set_vm_memory_high_watermark", "absolute", "512MB")
         assert client.wait(60) == 0
         client.stdin.close()
-        client.stdout.close()
         with Connection(url) as connection:
             channel = connection.channel()
             until(lambda: channel.queue_declare("proj", passive=True).message_count == 2001, "all messages")
