@@ -138,7 +138,7 @@ def _report(files: list[Path], answers: Answers, as_json: bool) -> None:
     for module, number in summary["imports"]:
         click.echo(f"  {number:>6} files  {module}")
     if answers.errors:
-        click.echo("\nfailed")
+        click.echo("\nfailed: Python cannot read them, so their tasks raised (its library holds some, to test that)")
         for path, error in sorted(answers.errors.items()):
             click.echo(f"  {os.path.relpath(path, root)}: {error}")
     click.echo(f"\n{len(answers):,} tasks in {answers.seconds:.2f} s: {len(answers) / answers.seconds:,.0f} tasks/s")
